@@ -1,0 +1,100 @@
+"""What every network is: Measurement in, Estimate out, built of units that may be run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from dealias.scan.measurement import Estimate, Measurement, Needs
+
+Runner = Callable[..., Any]
+
+
+def plain(function: Callable[..., Any], *tensors: Any) -> Any:
+    """The runner that just runs."""
+    return function(*tensors)
+
+
+class Unit(nn.Module):
+    """A pure function of its tensors and parameters, so that it may be run again.
+
+    A memory policy sets `runner` from outside: plain, recompute, in chunks. History travels as a
+    new tuple each time and is never changed in place.
+    """
+
+    runner: Runner = staticmethod(plain)
+
+    def __call__(self, *tensors: Any) -> Any:
+        """Run the module through its runner."""
+        return self.runner(super().__call__, *tensors)
+
+
+class Cascade(Unit):
+    """One unrolled iteration."""
+
+
+class Block(Unit):
+    """A part of a denoiser."""
+
+
+class PerCoil(Unit):
+    """Acts on each item of axis 0 alone, so it may be run in chunks of coils."""
+
+
+class NetworkSettings(BaseModel):
+    """Settings every network has.
+
+    Attributes:
+        readout_crop: Margin in rows beyond the target's field of view along the readout; None keeps
+            all rows, as every imported model must.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    readout_crop: int | None = None
+
+
+class Network(nn.Module):
+    """A reconstruction network.
+
+    Attributes:
+        needs: What it asks of the data.
+    """
+
+    needs: Needs = Needs()
+
+    def forward(self, measurement: Measurement) -> Estimate:
+        """Reconstruct one batch.
+
+        Args:
+            measurement: B items of one shape.
+
+        Returns:
+            The estimate, on the measurement's grid and scale.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """A row of the network table.
+
+    Attributes:
+        name: How recipes and model files name it.
+        settings: Its settings class; the defaults are the published configuration.
+        build: Makes the network from settings.
+        parameters: Number of parameters at the published configuration.
+        paper: Where it was published.
+        tiny: A small configuration for tests.
+    """
+
+    name: str
+    settings: type[NetworkSettings]
+    build: Callable[[Any], Network]
+    parameters: int
+    paper: str
+    tiny: NetworkSettings

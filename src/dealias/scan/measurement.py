@@ -1,0 +1,184 @@
+"""A measurement: one batch of one shape on one device, as networks see it.
+
+Axes: B items, S adjacent slices, C coils, H readout, W phase encode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dealias.errors import SettingsError
+from dealias.physics.coils import divide, rss
+from dealias.physics.fourier import ifft
+from dealias.physics.readout import centre_crop_or_pad, row_window
+from dealias.physics.sampling.mask import Bools, SamplingMask
+from dealias.physics.sense import Sense
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a network asks of the data.
+
+    Attributes:
+        slices: Adjacent slices seen together, odd.
+        maps: "espirit" where sensitivity maps must come with the measurement.
+        readout_crop: Margin in rows kept beyond the target's field of view on the readout axis, or
+            None to keep all rows. Exact for data consistency, but it changes what a network
+            computes, so it is part of a model's configuration.
+    """
+
+    slices: int = 1
+    maps: Literal["none", "espirit"] = "none"
+    readout_crop: int | None = None
+
+
+class Estimate(NamedTuple):
+    """What a network gives, in the measurement's own scale and grid.
+
+    Attributes:
+        image_BHW: Magnitude of the centre slice, >= 0.
+        combined_BSHW: Coil-combined complex image, for the data-consistency residual, or None.
+        sens_BSCHW: The sensitivity maps it belongs to, or None.
+    """
+
+    image_BHW: Tensor
+    combined_BSHW: Tensor | None = None
+    sens_BSCHW: Tensor | None = None
+
+
+class Reconstructor(Protocol):
+    """Anything that stands where a model stands: networks and classical methods."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of the data."""
+        ...
+
+    def __call__(self, measurement: Measurement) -> Estimate:
+        """Reconstruct one batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Undersampled k-space, ready for a network.
+
+    Attributes:
+        kspace_BSCHW: Complex, exactly 0 off the mask, scaled by `scale_B`; already an image along
+            the readout if `axes` is (-1,) (hybrid space).
+        mask_B11HW: bool, broadcastable to k-space; True where sampled.
+        acs_B11HW: bool, the ACS region alone.
+        axes: Axes that are still to transform: (-1,) or (-2, -1).
+        target_hw: Grid of the image that is scored.
+        scale_B: Powers of two that k-space was multiplied by (so that its largest magnitude lies in
+            [0.5, 1)); exact, and undone by `window`.
+        sens_BSCHW: Sensitivity maps, where the network needs them.
+    """
+
+    kspace_BSCHW: Tensor
+    mask_B11HW: Tensor
+    acs_B11HW: Tensor
+    axes: tuple[int, ...]
+    target_hw: tuple[int, int]
+    scale_B: Tensor
+    sens_BSCHW: Tensor | None = None
+
+    def coil_images(self) -> Tensor:
+        """Zero-filled coil images F^H y, (B, S, C, H, W) complex."""
+        return ifft(self.kspace_BSCHW, self.axes)
+
+    def zero_filled(self) -> Tensor:
+        """Root-sum-of-squares of the centre slice's zero-filled coil images, (B, H, W) real."""
+        images = self.coil_images()
+        return rss(images[:, images.shape[1] // 2], coil_axis=1)
+
+    def window(self, image_BHW: Tensor) -> Tensor:
+        """Image on the measurement's grid and scale to the target's grid and the data's scale."""
+        image = centre_crop_or_pad(image_BHW, self.target_hw)
+        return image / self.scale_B.to(image.dtype)[:, None, None]
+
+    def operator(self, sens_BSCHW: Tensor) -> Sense:
+        """The encoding operator of this measurement with these maps."""
+        return Sense(sens_BSCHW, self.mask_B11HW, self.axes)
+
+
+def measure(
+    kspace_BSCHW: Tensor,
+    masks: Sequence[SamplingMask],
+    target_hw: tuple[int, int],
+    needs: Needs,
+    sens_BSCHW: Tensor | None = None,
+) -> Measurement:
+    """Mask, scale and (for 1-D masks) transform and crop the readout.
+
+    Args:
+        kspace_BSCHW: k-space, complex64 or complex128, full or already masked, centred, on the
+            device where the work shall be done.
+        masks: One mask per item, all 1-D or all 2-D.
+        target_hw: Grid of the image that is scored.
+        needs: What the network asks for.
+        sens_BSCHW: Sensitivity maps on the full grid, if the network needs them.
+
+    Returns:
+        The measurement.
+
+    Raises:
+        SettingsError: A readout crop was asked for with a 2-D mask: rows would mix.
+    """
+    device = kspace_BSCHW.device
+    axes = masks[0].axes
+    mask = _broadcastable([mask.lines for mask in masks], device)
+    acs = _broadcastable([mask.acs_lines() for mask in masks], device)
+    zero = torch.zeros((), dtype=kspace_BSCHW.dtype, device=device)
+    kspace = torch.where(mask, kspace_BSCHW, zero)
+    scale_B = _power_of_two(kspace)
+    kspace = kspace * scale_B[:, None, None, None, None]
+    if axes == (-1,):
+        kspace = ifft(kspace, (-2,))
+    if needs.readout_crop is not None:
+        if axes != (-1,):
+            raise SettingsError(
+                "readout_crop",
+                "a 2-D mask",
+                "a mask over phase-encode lines, which leaves rows independent",
+                "set network.readout_crop=null",
+            )
+        keep = min(kspace.shape[-2], target_hw[0] + 2 * needs.readout_crop)
+        start, stop = row_window(kspace.shape[-2], keep)
+        kspace = kspace[..., start:stop, :]
+        sens_BSCHW = sens_BSCHW[..., start:stop, :] if sens_BSCHW is not None else None
+    return Measurement(kspace, mask, acs, axes, target_hw, scale_B, sens_BSCHW)
+
+
+def residual(measurement: Measurement, estimate: Estimate) -> Tensor | None:
+    """Data-consistency residual ||M F S x - y|| / ||y|| of each item; 0 for an empty slice.
+
+    A pure measurement check: it needs no reference. None where the network gives no complex image.
+    """
+    if estimate.combined_BSHW is None or estimate.sens_BSCHW is None:
+        return None
+    y = measurement.kspace_BSCHW
+    off = measurement.operator(estimate.sens_BSCHW).forward(estimate.combined_BSHW) - y
+    return divide(_norm(off) * (_norm(y) > 0), _norm(y))
+
+
+def _norm(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+
+
+def _broadcastable(lines: list[Bools], device: torch.device) -> Tensor:
+    stacked = torch.from_numpy(np.stack(lines)).to(device)
+    rows = 1 if stacked.ndim == 2 else stacked.shape[1]
+    return stacked.reshape(len(lines), 1, 1, rows, stacked.shape[-1])
+
+
+def _power_of_two(kspace: Tensor) -> Tensor:
+    peak_B = torch.view_as_real(kspace).abs().flatten(1).amax(1)
+    exponent = torch.frexp(peak_B).exponent.clamp(-120, 120)
+    return torch.ldexp(torch.ones_like(peak_B), -exponent)

@@ -1,0 +1,129 @@
+"""A scan: one volume of multi-coil k-space and what is known of it, read only when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dealias.physics.sampling.mask import SamplingMask
+
+ImageKind = Literal["target", "input", "grappa"]
+Array = npt.NDArray[Any]
+
+
+class Cell(NamedTuple):
+    """Where a scan's score is counted: anatomy x nominal acceleration."""
+
+    anatomy: str
+    acceleration: int
+
+    def __str__(self) -> str:
+        return f"{self.anatomy}-x{self.acceleration}"
+
+
+class Box(NamedTuple):
+    """A lesion box on one slice, in pixels of the target grid; x runs along W, y along H."""
+
+    slice: int
+    x: int
+    y: int
+    width: int
+    height: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Grids of a scan.
+
+    Attributes:
+        encoded_hw: (H, W) of k-space: readout, phase encode.
+        target_hw: (H, W) of the image that is scored.
+        spacing_mm: (slice, H, W) in millimetres, or None where unknown.
+        padding: (left, right): [left, right) are the phase-encode columns the scanner acquired;
+            columns outside were zero-padded. None where unknown.
+    """
+
+    encoded_hw: tuple[int, int]
+    target_hw: tuple[int, int]
+    spacing_mm: tuple[float, float, float] | None = None
+    padding: tuple[int, int] | None = None
+
+
+class Source(Protocol):
+    """What a file format provides; picklable, and opened anew in each process."""
+
+    def kspace(self, z: slice) -> Array:
+        """k-space of slices z, (Z, C, H, W) complex64."""
+        ...
+
+    def image(self, kind: ImageKind, z: slice) -> Array | None:
+        """Stored images of slices z, (Z, H, W) float32, or None where there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One volume; frozen and lazy.
+
+    Attributes:
+        name: The file's stem. It names outputs and pairs files; nothing at inference depends on it.
+        shape: (Z, C, H, W) of k-space.
+        mask: The mask stored with the scan, or None.
+        full: Whether k-space is fully sampled (then `mask` is the one to apply, if any).
+        geometry: Its grids.
+        source: Reads k-space and images.
+        cell: Anatomy and acceleration by the data set's own labels, for scoring and sampling of
+            training data, or None.
+        data_range: The maximum of the target over the volume as the data set states it, or None.
+        boxes: Lesion boxes.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    mask: SamplingMask | None
+    full: bool
+    geometry: Geometry
+    source: Source
+    cell: Cell | None = None
+    data_range: float | None = None
+    boxes: tuple[Box, ...] = ()
+
+    @property
+    def slices(self) -> int:
+        """Z."""
+        return self.shape[0]
+
+    def kspace(self, z: slice | int) -> Array:
+        """k-space of some slices.
+
+        Args:
+            z: A slice, or one index.
+
+        Returns:
+            (Z, C, H, W) complex64, centre at index N//2.
+
+        Raises:
+            DataError: The file cannot be read; the message names it.
+        """
+        return self.source.kspace(_as_slice(z))
+
+    def image(self, kind: ImageKind, z: slice | int) -> Array | None:
+        """Stored images (target, zero-filled input, GRAPPA), (Z, H, W) float32, or None."""
+        return self.source.image(kind, _as_slice(z))
+
+    @cached_property
+    def id(self) -> str:
+        """A content hash of the shape and the middle slice's k-space; names play no part."""
+        digest = hashlib.sha256(repr(self.shape).encode())
+        digest.update(np.ascontiguousarray(self.kspace(self.slices // 2)).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _as_slice(z: slice | int) -> slice:
+    return z if isinstance(z, slice) else slice(z, z + 1)

@@ -1,0 +1,43 @@
+# Two commands from nothing: `make demo` and `make test`. They need Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export MPLBACKEND := Agg
+
+.PHONY: demo test test-slow lint mutants bench docs clean
+
+demo: $(STAMP)
+	$(BIN)/dealias demo --out demo
+
+# two processes of one thread each: what two cores run fastest
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -m slow $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/lengths.py src tests
+
+mutants: $(STAMP)
+	$(BIN)/python tools/mutants.py $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/varnet_step.py
+
+docs: $(STAMP)
+	$(BIN)/python tools/docs.py
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps fastmri==0.3.0
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist

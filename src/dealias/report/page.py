@@ -1,0 +1,103 @@
+"""The report: one HTML file that needs nothing else and runs no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+import dealias
+from dealias.atomic import write_bytes
+from dealias.errors import printable
+from dealias.report.compare import compared
+from dealias.report.figures import curves, panels
+from dealias.report.read import RunRecord, read_run
+
+_HERE = Path(__file__).parent
+
+
+def write_report(run: Path) -> Path:
+    """Write RUN/report.html.
+
+    Args:
+        run: A run folder.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        DataError: It is no run folder, or a file in it is damaged.
+        DiskError: It cannot be written.
+    """
+    target = run / "report.html"
+    write_bytes(target, render(read_run(run)).encode())
+    return target
+
+
+def render(record: RunRecord) -> str:
+    """The page as text; everything that comes from files is escaped."""
+    script = (_HERE / "slider.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.globals.update(number=number, interval=interval)
+    template = environment.from_string((_HERE / "page.html.j2").read_text())
+    return template.render(
+        record=record,
+        version=dealias.__version__,
+        script=Markup(script),  # our own file, named by its hash in the policy
+        script_hash=f"sha256-{digest}",
+        summary=summary(record),
+        evaluations=compared(record.evaluations),
+        slices=[_slice(example) for example in record.examples],
+        curves=curves(record.metrics),
+        facts=facts(record),
+        settings="\n".join(map(printable, record.settings.splitlines())),
+    )
+
+
+def summary(record: RunRecord) -> str:
+    """One line: recipe, epochs, steps, time."""
+    parts = [printable(record.run.get("recipe", "a run"))]
+    if record.metrics:
+        last = record.metrics[-1]
+        parts.append(f"{last.get('epoch', 0)} epochs, {last.get('step', 0)} steps")
+        seconds = sum(row.get("seconds") or 0 for row in record.metrics)
+        parts.append(f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds")
+    return " · ".join(parts)
+
+
+def facts(record: RunRecord) -> list[tuple[str, str]]:
+    """Flat facts of run.json, as they are; lists and nested ones are counted or joined."""
+    rows = []
+    for key, value in record.run.items():
+        if isinstance(value, dict):
+            text = ", ".join(f"{name} {item}" for name, item in value.items())
+        elif isinstance(value, list):
+            text = ", ".join(str(item) for item in value[:8]) + (" …" if len(value) > 8 else "")
+        else:
+            text = str(value)
+        rows.append((printable(key.replace("_", " ")), printable(text)))
+    return rows
+
+
+def number(value: Any) -> str:
+    """Four decimals, or a dash where there is no number."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return "–"
+    return f"{value:.4f}"
+
+
+def interval(pair: Any) -> str:
+    """An interval of two numbers."""
+    return f"{number(pair[0])} – {number(pair[1])}" if pair else "–"
+
+
+def _slice(example: Any) -> dict[str, Any]:
+    known = {key: example.facts.get(key) for key in ("z", "cell", "ssim", "residual")}
+    name = printable(example.facts.get("name", ""))
+    return {**known, "name": name, "panels": panels(example)}

@@ -1,0 +1,119 @@
+"""What a run folder holds that a report shows; whatever is not there yet is simply absent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dealias.errors import DataError
+
+Json = dict[str, Any]
+Images = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One reconstructed slice of the validation set.
+
+    Attributes:
+        facts: name, z, cell, ssim, residual, data_range.
+        zero_filled_HW: float32, in the data's units; so are the next two.
+        reconstruction_HW: What the network gave.
+        reference_HW: The target.
+    """
+
+    facts: Json
+    zero_filled_HW: Images
+    reconstruction_HW: Images
+    reference_HW: Images
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything a report shows.
+
+    Attributes:
+        name: The run folder's name.
+        run: run.json.
+        settings: settings.yaml as text.
+        metrics: Rows of metrics.jsonl.
+        validation: Scores of the best checkpoint, or None.
+        evaluations: Scores by method, in the order of their names.
+        examples: Worst slices first.
+    """
+
+    name: str
+    run: Json
+    settings: str
+    metrics: list[Json]
+    validation: Json | None
+    evaluations: dict[str, Json]
+    examples: list[Example]
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run folder.
+
+    Raises:
+        DataError: It is no run folder, or a file in it is damaged.
+    """
+    if not (folder / "run.json").is_file():
+        do = "give the folder that `dealias train --out` wrote"
+        raise DataError(folder, "no run.json", "a run folder", do)
+    main = folder / "main"
+    scores = sorted((folder / "evaluations").glob("*/scores.json"))
+    return RunRecord(
+        name=folder.resolve().name,
+        run=_json(folder / "run.json") or {},
+        settings=_text(folder / "settings.yaml"),
+        metrics=_rows(main / "metrics.jsonl"),
+        validation=_json(main / "scores.json"),
+        evaluations={path.parent.name: _json(path) or {} for path in scores},
+        examples=_examples(main),
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
+def _json(path: Path) -> Json | None:
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(
+            path, f"damaged JSON ({error})", "a JSON object", "write it again"
+        ) from None
+    if not isinstance(value, dict):
+        raise DataError(path, type(value).__name__, "a JSON object", "write it again")
+    return value
+
+
+def _rows(path: Path) -> list[Json]:
+    rows = []
+    for line in _text(path).splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            found = f"a damaged line after {len(rows)} good ones"
+            raise DataError(path, found, "one JSON object a line", "resume the run") from None
+    return rows
+
+
+def _examples(main: Path) -> list[Example]:
+    if not (main / "examples.npz").is_file():
+        return []
+    facts = json.loads(_text(main / "examples.json") or "[]")
+    with np.load(main / "examples.npz", allow_pickle=False) as arrays:
+        kinds = [arrays[f"{kind}_NHW"] for kind in ("zero_filled", "reconstruction", "reference")]
+    if any(len(images) != len(facts) for images in kinds):
+        found = f"{len(facts)} descriptions of {len(kinds[0])} slices"
+        raise DataError(main / "examples.json", found, "one for each slice", "resume the run")
+    return [Example(fact, *images) for fact, *images in zip(facts, *kinds, strict=True)]

@@ -1,0 +1,87 @@
+"""Plant named faults one by one; the suite must fail on every one.
+
+Each mutant names a file, an exact text, its faulty replacement, and the tests that should notice.
+A copy of the repository is changed, never the working tree. `ARGS=name` runs some alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: in `file`, `old` becomes `new`; `tests` must then fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+def plant(copy: Path, mutant: Mutant) -> str:
+    """Put the fault into the copy; gives the sound text back."""
+    path = copy / mutant.file
+    sound = path.read_text()
+    if sound.count(mutant.old) != 1:
+        raise SystemExit(f"{mutant.name}: '{mutant.old}' is not once in {mutant.file}")
+    path.write_text(sound.replace(mutant.old, mutant.new))
+    return sound
+
+
+def run_tests(copy: Path, tests: str) -> subprocess.CompletedProcess[str]:
+    """Run the named tests on the copy."""
+    environment = os.environ | {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m"]
+    command += ["not slow", *tests.split()]
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+
+
+def killed(copy: Path, mutant: Mutant) -> bool:
+    """Whether the suite fails on the mutant (an exit code of 1: tests ran and failed)."""
+    sound = plant(copy, mutant)
+    try:
+        return run_tests(copy, mutant.tests).returncode == 1
+    finally:
+        (copy / mutant.file).write_text(sound)
+
+
+def main() -> int:
+    """Run all mutants, or those named on the command line."""
+    from mutant_list import MUTANTS
+
+    wanted = [mutant for mutant in MUTANTS if not sys.argv[1:] or mutant.name in sys.argv[1:]]
+    survivors = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "repository"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache"))
+        everything = sorted({test for mutant in wanted for test in mutant.tests.split()})
+        sound = run_tests(copy, " ".join(everything))
+        if sound.returncode != 0:
+            print(sound.stdout[-3000:])
+            raise SystemExit("the tests fail without any fault: mend them first")
+        for mutant in wanted:
+            start = time.monotonic()
+            dead = killed(copy, mutant)
+            seconds = time.monotonic() - start
+            verdict = "killed" if dead else "SURVIVED"
+            print(f"{verdict:9} {mutant.name:32} {seconds:5.1f} s  {mutant.file}", flush=True)
+            survivors += [] if dead else [mutant.name]
+    print(f"{len(wanted) - len(survivors)} of {len(wanted)} faults found by the suite")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

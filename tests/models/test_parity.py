@@ -1,0 +1,121 @@
+"""Equal to fastmri 0.3.0 with the same weights: outputs and all gradients, in float64."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from dealias.models.layers.unet import UNet
+from dealias.models.varnet import VarNet, VarNetSettings
+from dealias.physics.sampling.snu import snu_mask
+from dealias.scan.measurement import measure
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from fastmri.models import Unet as ReferenceUnet
+    from fastmri.models import VarNet as ReferenceVarNet
+
+
+def copy_in_order(source: nn.Module, target: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """Copy weights pairwise; both list the layers in the order of their use."""
+    pairs = list(zip(parameters(target), parameters(source), strict=True))
+    with torch.no_grad():
+        for ours, theirs in pairs:
+            assert ours.shape == theirs.shape
+            ours.copy_(theirs)
+    return pairs
+
+
+def parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Parameters in the order in which a U-Net uses its layers, down, middle, up."""
+    if isinstance(module, UNet):
+        found = [p for block in module.down for p in block.parameters()]
+        found += list(module.middle.parameters())
+        for up, decode in zip(module.up, module.decode, strict=True):
+            found += [*up.parameters(), *decode.parameters()]
+        return found + list(module.last.parameters())
+    if isinstance(module, ReferenceUnet):
+        found = [p for block in module.down_sample_layers for p in block.parameters()]
+        found += list(module.conv.parameters())
+        for up, decode in zip(module.up_transpose_conv, module.up_conv, strict=True):
+            found += [*up.parameters(), *decode.parameters()]
+        return found
+    if isinstance(module, VarNet):
+        found = parameters(module.sensitivity.coil.denoiser.network)
+        for cascade in module.cascades:
+            found += [cascade.step, *parameters(cascade.denoiser.network)]
+        return found
+    assert isinstance(module, ReferenceVarNet)
+    found = parameters(module.sens_net.norm_unet.unet)
+    for cascade in module.cascades:
+        found += [cascade.dc_weight, *parameters(cascade.model.unet)]
+    return found
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((torch.linalg.norm(a - b) / torch.linalg.norm(b)).detach())
+
+
+def gradients_agree(pairs: list[tuple[nn.Parameter, nn.Parameter]], bound: float) -> None:
+    size = max(float(theirs.grad.abs().max()) for _, theirs in pairs)  # type: ignore[union-attr]
+    for ours, theirs in pairs:
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        # a gradient that is zero but for rounding is compared with the largest one
+        off = float(torch.linalg.norm(ours.grad - theirs.grad))
+        assert off <= bound * max(float(torch.linalg.norm(theirs.grad)), 1e-3 * size)
+
+
+@pytest.mark.parametrize("hw", [(32, 24), (37, 29)])
+def test_unet_is_fastmris(hw: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    theirs = ReferenceUnet(1, 1, chans=6, num_pool_layers=3).double()
+    ours = UNet(1, 1, 6, 3).double()
+    pairs = copy_in_order(theirs, ours)
+    x = torch.randn(2, 1, *hw, dtype=torch.float64)
+    weight = torch.randn(2, 1, *hw, dtype=torch.float64)
+    outputs = [network(x) for network in (ours, theirs)]
+    assert relative(*outputs) < 1e-12
+    for output in outputs:
+        (output * weight).sum().backward()
+    gradients_agree(pairs, 1e-10)
+
+
+def compare_varnet(hw: tuple[int, int], coils: int, cascades: int, channels: int, sens: int,
+                   pools: int) -> None:  # fmt: skip
+    torch.manual_seed(1)
+    theirs = ReferenceVarNet(cascades, sens, pools, channels, pools).double()
+    settings = VarNetSettings(
+        cascades=cascades, channels=channels, pools=pools, sens_channels=sens, sens_pools=pools
+    )
+    ours = VarNet(settings).double()
+    pairs = copy_in_order(theirs, ours)
+    with torch.no_grad():
+        for step, reference in [pair for pair in pairs if pair[0].shape == (1,)][:cascades]:
+            step.fill_(0.7)
+            reference.fill_(0.7)
+    mask = snu_mask(hw[1], 4)
+    y = torch.randn(1, coils, *hw, dtype=torch.complex128) + 3
+    m = measure(y[:, None], [mask], hw, ours.needs)
+    masked = y * torch.tensor(mask.lines)
+    got = m.window(ours(m).image_BHW)
+    mask_tensor = torch.tensor(mask.lines).reshape(1, 1, 1, -1, 1)
+    wanted = theirs(torch.view_as_real(masked), mask_tensor, mask.acs_count)
+    assert relative(got, wanted) < 1e-10
+    weight = torch.randn(1, *hw, dtype=torch.float64)
+    for output in (got, wanted):
+        (output * weight).sum().backward()
+    gradients_agree(pairs, 1e-10)
+
+
+@pytest.mark.parametrize("hw", [(32, 48), (35, 45), (36, 51)])
+def test_varnet_is_fastmris(hw: tuple[int, int]) -> None:
+    compare_varnet(hw, coils=3, cascades=3, channels=4, sens=3, pools=2)
+
+
+@pytest.mark.slow
+def test_varnet_is_fastmris_at_the_published_size() -> None:
+    compare_varnet((640, 368), coils=4, cascades=12, channels=18, sens=8, pools=4)

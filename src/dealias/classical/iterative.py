@@ -1,0 +1,112 @@
+"""Classical reconstructions that stand where a model stands: Measurement in, Estimate out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from dealias.errors import SettingsError
+from dealias.physics.coils import divide, rss
+from dealias.scan.measurement import Estimate, Measurement, Needs
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ZeroFilled:
+    """Root-sum-of-squares of the coil images with zeros where nothing was measured."""
+
+    @property
+    def needs(self) -> Needs:
+        """Nothing but k-space."""
+        return Needs()
+
+    def __call__(self, measurement: Measurement) -> Estimate:
+        """Combine the zero-filled coil images of each item's centre slice."""
+        return Estimate(measurement.zero_filled())
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CgSense:
+    """Iterative SENSE: (A^H A + lambda I) x = A^H y by conjugate gradients.
+
+    Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories,
+    Magn Reson Med 46:638 (2001); Tikhonov-regularised.
+
+    Attributes:
+        regularisation: lambda relative to the largest eigenvalue that S^H S has (1 for maps of unit
+            root-sum-of-squares), so it means the same for data of any scale.
+        iterations: Conjugate gradient steps, always all of them.
+    """
+
+    regularisation: float = Field(default=0.01, ge=0, le=1e6, allow_inf_nan=False)
+    iterations: int = Field(default=20, ge=1, le=10_000)
+
+    @property
+    def needs(self) -> Needs:
+        """ESPIRiT maps; all readout rows, so that masks over both axes work as well."""
+        return Needs(maps="espirit")
+
+    def __call__(self, measurement: Measurement) -> Estimate:
+        """Reconstruct each item's centre slice.
+
+        Args:
+            measurement: With `sens_BSCHW`.
+
+        Returns:
+            The root-sum-of-squares over coils of S x, as the target is one, with x and the maps.
+        """
+        sens_BSCHW = measurement.sens_BSCHW
+        if sens_BSCHW is None:
+            raise SettingsError("cg-sense", "no sensitivity maps", "maps in the measurement")
+        A = measurement.operator(sens_BSCHW)
+        weight_BSHW = rss(sens_BSCHW, coil_axis=2)
+        shift_B = self.regularisation * weight_BSHW.flatten(1).amax(1) ** 2
+
+        def system(x_BSHW: Tensor) -> Tensor:
+            return A.normal(x_BSHW) + shift_B[:, None, None, None] * x_BSHW
+
+        x_BSHW = conjugate_gradients(system, A.adjoint(measurement.kspace_BSCHW), self.iterations)
+        centre = x_BSHW.shape[1] // 2
+        image_BHW = x_BSHW[:, centre].abs() * weight_BSHW[:, centre]
+        return Estimate(image_BHW, x_BSHW, sens_BSCHW)
+
+
+def conjugate_gradients(
+    system: Callable[[Tensor], Tensor], right: Tensor, iterations: int
+) -> Tensor:
+    """Solve system(x) = right from x = 0, each item of axis 0 with step sizes of its own.
+
+    Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems (1952).
+
+    Args:
+        system: A Hermitian positive semidefinite operator that does not mix items.
+        right: (B, ...) complex.
+        iterations: Steps to take; one that has nothing left to do changes nothing.
+
+    Returns:
+        x, of the same shape; zeros for an item whose right side is zero.
+    """
+    x = torch.zeros_like(right)
+    residual = direction = right
+    energy = _dot(residual, residual)
+    for _ in range(iterations):
+        image = system(direction)
+        curvature = _dot(direction, image)
+        # a solved item has curvature 0 and energy 0, or both near the smallest float
+        step = divide(energy * (curvature > 0), curvature)
+        x = x + step * direction
+        residual = residual - step * image
+        fresh = _dot(residual, residual)
+        direction = residual + divide(fresh * (energy > 0), energy) * direction
+        energy = fresh
+    return x
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    product = (a.conj() * b).real.flatten(1).sum(1)
+    return product.reshape(-1, *(1 for _ in range(a.ndim - 1)))

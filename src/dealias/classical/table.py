@@ -1,0 +1,83 @@
+"""The classical methods, looked up by name where a model is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from dealias.classical.iterative import CgSense, ZeroFilled
+from dealias.errors import SettingsError
+from dealias.scan.measurement import Reconstructor
+from dealias.table import Table, nearest
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    Attributes:
+        name: How the command line names it.
+        build: Makes it from settings, by keyword; refuses those it does not have.
+        settings: Names of its settings.
+        paper: Where it was published.
+    """
+
+    name: str
+    build: Callable[..., Reconstructor]
+    settings: tuple[str, ...] = ()
+    paper: str = ""
+
+
+METHODS: Table[Method] = Table(
+    "classical method",
+    (
+        Method("zero-filled", ZeroFilled),
+        Method(
+            "cg-sense",
+            CgSense,
+            ("regularisation", "iterations"),
+            "Pruessmann et al., Magn Reson Med 46:638 (2001)",
+        ),
+    ),
+)
+
+
+def is_method(spec: str) -> bool:
+    """Whether a text such as "cg-sense:iterations=30" names a classical method."""
+    return spec.partition(":")[0] in METHODS
+
+
+def build_method(spec: str) -> Reconstructor:
+    """Make a classical method from its name and, after a colon, settings.
+
+    Args:
+        spec: "zero-filled", or "cg-sense:regularisation=0.01,iterations=20".
+
+    Returns:
+        The method, ready to reconstruct.
+
+    Raises:
+        SettingsError: An unknown name, key or value.
+    """
+    name, _, text = spec.partition(":")
+    method = METHODS[name]
+    settings = dict(_pair(part, method) for part in text.split(",") if part)
+    try:
+        return method.build(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise SettingsError(f"{name}: {key}", repr(first["input"]), first["msg"]) from error
+
+
+def _pair(part: str, method: Method) -> tuple[str, str]:
+    key, equals, value = (piece.strip() for piece in part.partition("="))
+    if not equals:
+        raise SettingsError(f"{method.name}: '{part}'", "no '='", "key=value")
+    if key not in method.settings:
+        known = ", ".join(method.settings) or "no settings at all"
+        advice = nearest(key, list(method.settings))
+        raise SettingsError(f"{method.name}: '{key}'", "no such setting", known, advice)
+    return key, value

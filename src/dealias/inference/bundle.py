@@ -1,0 +1,194 @@
+"""Models on disk and by name: one way to save them, one way to load them.
+
+A model file is a safetensors file whose header says which network it is. A bundle is the folder
+bundle.json, *.safetensors, card.md, which is all that a colleague needs. Nothing in either is ever
+imported or executed: a network's name is looked up in a table, its settings are judged by a schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import dealias
+from dealias.atomic import write_bytes, write_json
+from dealias.classical.table import METHODS, build_method, is_method
+from dealias.errors import CheckpointError, SettingsError
+from dealias.inference.card import model_card
+from dealias.inference.verify import SCHEMA, check_schema, rebuild
+from dealias.io.weights import Json, read_safetensors, strict_json, write_safetensors
+from dealias.models.network import Network, NetworkEntry, NetworkSettings
+from dealias.models.table import NETWORKS
+from dealias.scan.measurement import Reconstructor
+from dealias.scan.profile import Profile
+from dealias.table import Table
+
+MANIFEST = "bundle.json"
+WEIGHTS = "main.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Something that reconstructs, with what is known of it.
+
+    Attributes:
+        reconstructor: A network in eval mode on the device asked for, or a classical method.
+        name: The network's or method's name.
+        header: The model file's header; empty for classical methods.
+        profile: What it was trained on, or None.
+    """
+
+    reconstructor: Reconstructor
+    name: str
+    header: Json
+    profile: Profile | None = None
+
+
+def save_model(
+    path: Path,
+    network: Network,
+    settings: NetworkSettings,
+    *,
+    profile: Profile | None = None,
+    protocol: str | None = None,
+    licence: str | None = None,
+    weights: dict[str, Tensor] | None = None,
+) -> Json:
+    """Write a model file.
+
+    Args:
+        path: The .safetensors file; replaced if it exists.
+        network: The network.
+        settings: Its settings, with a `name`.
+        profile: What it was trained on.
+        protocol: The scoring protocol it was chosen by.
+        licence: The licence of the weights.
+        weights: Weights to write in place of the network's own (an average of them).
+
+    Returns:
+        The header that was written; it holds no path, host or user.
+
+    Raises:
+        DiskError: It cannot be written.
+    """
+    header: Json = {
+        "dealias_version": dealias.__version__,
+        "schema": SCHEMA,
+        "network": getattr(settings, "name"),  # noqa: B009  each settings class has a literal name
+        "config": settings.model_dump(mode="json"),
+        "profile": profile.model_dump(mode="json") if profile else None,
+        "protocol": protocol,
+        "licence": licence,
+    }
+    write_safetensors(path, network.state_dict() if weights is None else weights, header)
+    return header
+
+
+def save_bundle(
+    folder: Path,
+    network: Network,
+    settings: NetworkSettings,
+    *,
+    profile: Profile | None = None,
+    protocol: str | None = None,
+    licence: str | None = None,
+    weights: dict[str, Tensor] | None = None,
+) -> None:
+    """Write a bundle folder; arguments as in `save_model`. Each file is replaced atomically."""
+    header = save_model(
+        folder / WEIGHTS,
+        network,
+        settings,
+        profile=profile,
+        protocol=protocol,
+        licence=licence,
+        weights=weights,
+    )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    write_bytes(folder / "card.md", model_card(header, parameters).encode())
+    manifest = {
+        "dealias_version": dealias.__version__,
+        "schema": SCHEMA,
+        "networks": {"main": WEIGHTS},
+    }
+    write_json(folder / MANIFEST, manifest)
+
+
+def load_model(
+    spec: str | Path,
+    device: torch.device | None = None,
+    networks: Table[NetworkEntry] = NETWORKS,
+) -> Model:
+    """Load whatever stands where a model stands.
+
+    Args:
+        spec: A run folder, a bundle folder, a .safetensors file, or a classical method's name,
+            perhaps with settings ("cg-sense:regularisation=0.01").
+        device: Where the network shall be; the CPU if None.
+        networks: The networks a file may name.
+
+    Returns:
+        The model, ready to reconstruct.
+
+    Raises:
+        CheckpointError: The file is refused; the message says why.
+        SettingsError: There is neither such a path nor such a method.
+    """
+    text, path = str(spec), Path(spec)
+    if is_method(text) and not path.exists():
+        return Model(build_method(text), text.partition(":")[0], {})
+    file = model_file(path)
+    tensors, header = read_safetensors(file)
+    check_schema(file, header)
+    network = rebuild(file, header, tensors, networks)
+    network.to(device or torch.device("cpu")).eval()
+    return Model(network, str(header["network"]), header, _profile(file, header))
+
+
+def model_file(path: Path) -> Path:
+    """The safetensors file that a run folder, a bundle folder or a file stands for.
+
+    Raises:
+        CheckpointError: The folder holds no model, or its bundle.json is damaged.
+        SettingsError: There is nothing of that name.
+    """
+    if path.is_file():
+        return path
+    if not path.exists():
+        known = f"a run, a bundle, a .safetensors file or one of {', '.join(METHODS.names)}"
+        raise SettingsError(f"model '{path}'", "no such file or folder", known)
+    for folder in (path, path / "model"):
+        if (folder / MANIFEST).is_file():
+            return _main_file(folder)
+    do = f"if training was stopped: dealias train --resume {path}"
+    raise CheckpointError(path, "no model in this folder", f"{MANIFEST} or model/{MANIFEST}", do)
+
+
+def _main_file(folder: Path) -> Path:
+    path = folder / MANIFEST
+    if path.stat().st_size > 1 << 20:
+        raise CheckpointError(path, f"{path.stat().st_size} bytes", "at most 1 MiB")
+    manifest = strict_json(path, path.read_bytes(), "the manifest")
+    check_schema(path, manifest)
+    networks: Any = manifest.get("networks")
+    if not isinstance(networks, dict) or list(networks) != ["main"]:
+        raise CheckpointError(path, "networks of another kind", "one network called 'main'")
+    name = networks["main"]
+    # a file of this very folder: a path could lead anywhere
+    plain = isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+    if not plain or "\\" in name or (folder / name).is_symlink():
+        raise CheckpointError(path, f"weights '{name}'", "a .safetensors file beside it")
+    return folder / name
+
+
+def _profile(file: Path, header: Json) -> Profile | None:
+    if header.get("profile") is None:
+        return None
+    try:
+        return Profile.model_validate(header["profile"])
+    except ValueError as error:
+        raise CheckpointError(file, "a training profile that cannot be read") from error

@@ -1,0 +1,48 @@
+"""Sensitivity maps for methods that ask for them, from nothing but what was measured."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dealias.errors import DataError
+from dealias.physics.espirit import espirit
+from dealias.physics.sampling.mask import SamplingMask
+
+KERNEL = 6
+
+
+def espirit_maps(kspace_BSCHW: Tensor, masks: list[SamplingMask], where: str) -> Tensor:
+    """ESPIRiT maps of every slice from its ACS lines.
+
+    Args:
+        kspace_BSCHW: k-space; what lies off the mask is not looked at.
+        masks: One mask per item.
+        where: The scan, for messages.
+
+    Returns:
+        Maps of the same shape; zeros for a blank slice.
+
+    Raises:
+        DataError: The mask has no ACS lines.
+    """
+    items = [
+        torch.stack([_slice_maps(kspace_CHW, mask, where) for kspace_CHW in kspace_SCHW])
+        for kspace_SCHW, mask in zip(kspace_BSCHW, masks, strict=True)
+    ]
+    return torch.stack(items)
+
+
+def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str) -> Tensor:
+    start, stop = mask.acs_rows or (0, kspace_CHW.shape[-2])
+    smallest = min(mask.acs_count, stop - start)
+    if smallest < 1:
+        do = "use 'zero-filled' or a network that needs no ESPIRiT maps"
+        raise DataError(where, "a mask without ACS lines", "sampled lines at its centre", do)
+    sampled = torch.from_numpy(mask.lines.copy()).to(kspace_CHW.device)
+    measured = torch.where(sampled, kspace_CHW, torch.zeros_like(kspace_CHW))
+    peak = measured.abs().amax()
+    if peak == 0:
+        return measured
+    # maps have no scale, but squares of data of 1e-30 or 1e25 would leave single precision
+    return espirit(measured / peak, mask.acs, mask.acs_rows, kernel=min(KERNEL, smallest))

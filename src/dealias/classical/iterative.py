@@ -94,15 +94,17 @@ def conjugate_gradients(
     x = torch.zeros_like(right)
     residual = direction = right
     energy = _dot(residual, residual)
+    # below rounding there is only noise left, which further steps would blow up
+    solved = energy * torch.finfo(energy.dtype).eps ** 2
     for _ in range(iterations):
         image = system(direction)
         curvature = _dot(direction, image)
-        # a solved item has curvature 0 and energy 0, or both near the smallest float
-        step = divide(energy * (curvature > 0), curvature)
+        going = (energy > solved) & (curvature > 0)
+        step = divide(energy * going, curvature)
         x = x + step * direction
         residual = residual - step * image
         fresh = _dot(residual, residual)
-        direction = residual + divide(fresh * (energy > 0), energy) * direction
+        direction = residual + divide(fresh * going, energy) * direction
         energy = fresh
     return x
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-NOTICE = "Research use only, not a medical device."
+from dealias.io.output import NOTICE
 
 _CARD = """\
 # {network}: a dealias model
 
-**{notice}** Do not use its images for diagnosis or treatment.
+**{notice}.** Do not use its images for diagnosis or treatment.
 
 ## What it does
 Reconstructs magnitude images from undersampled multi-coil Cartesian k-space.
@@ -18,8 +18,8 @@ Network `{network}`, {parameters}, made with dealias {version}; licence {licence
 ## What it was trained on
 {training}
 
-Data unlike this may be reconstructed badly, and convincingly so: `dealias reconstruct` warns where a scan
-lies outside these ranges, and gives each slice's data-consistency residual, which needs no reference.
+Data unlike this may be reconstructed badly, and convincingly so: `dealias reconstruct` warns where
+a scan lies outside these ranges, and states the data-consistency residual, which needs no target.
 
 ## How it was scored
 {protocol}

@@ -111,7 +111,9 @@ def _mask(scan: Scan, mask: SamplingMask | None) -> SamplingMask:
         raise DataError(scan.name, "no sampling mask", "a mask in the file", do)
     if mask.lines.shape not in (scan.shape[3:], scan.shape[2:]):
         raise DataError(
-            scan.name, f"a mask of shape {mask.lines.shape}", f"{scan.shape[3:]} or {scan.shape[2:]}"
+            scan.name,
+            f"a mask of shape {mask.lines.shape}",
+            f"{scan.shape[3:]} or {scan.shape[2:]}",
         )
     return mask
 
@@ -122,7 +124,10 @@ def _finite_kspace(scan: Scan, start: int, stop: int) -> Tensor:
     if not finite_Z.all():
         z = start + int(np.argmin(finite_Z))
         raise DataError(
-            f"{scan.name}, slice {z}", "NaN or infinity in k-space", "finite numbers", "leave it out"
+            f"{scan.name}, slice {z}",
+            "NaN or infinity in k-space",
+            "finite numbers",
+            "leave it out",
         )
     return torch.from_numpy(kspace_ZCHW)
 

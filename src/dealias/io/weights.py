@@ -64,7 +64,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], Json]:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(path, f"damaged safetensors ({error})") from error
-    promised = header.pop("digest", None)
+    promised = header.get("digest")
     if promised is not None and promised != digest(tensors):
         raise CheckpointError(
             path, "weights that were changed after writing", "matching digest", "copy it again"
@@ -78,7 +78,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 

@@ -1,0 +1,117 @@
+"""`dealias reconstruct`: images from undersampled k-space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dealias.inference.run import RunSummary
+    from dealias.physics.sampling.mask import SamplingMask
+    from dealias.scan.scan import Scan
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("reconstruct", rich_help_panel="Work")(reconstruct)
+
+
+def reconstruct(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A run, a model folder, a .safetensors file, or a classical method: "
+            "zero-filled, cg-sense, cg-sense:regularisation=0.01,iterations=20."
+        ),
+    ],
+    data: Annotated[Path, typer.Argument(help="A file, a folder, or a whole data set.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    mask: Annotated[
+        str | None,
+        typer.Option(help="Undersample fully sampled data by the challenge's rule: snu:4, snu:8."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; else chosen.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Slices worked on at once.")] = 1,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Warn early if it will take longer, such as 1h or 50m.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Also write the summary here.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Reconstruct every slice; one HDF5 file a volume, dataset `reconstruction`.
+
+    File and folder names play no part in the images; the output mirrors the input's sub-folders.
+
+    Example: dealias reconstruct runs/a data/leaderboard --out recon
+    """
+    from dealias.cli.progress import bar, warn
+    from dealias.data.catalogue import open_data
+    from dealias.engine.device import choose_device
+    from dealias.inference.budget import seconds
+    from dealias.inference.bundle import load_model
+    from dealias.inference.run import reconstruct_all
+
+    limit = seconds(time_limit) if time_limit else None
+    chosen, where = mask_rule(mask), choose_device(device)
+    loaded, scans = load_model(model, where), open_data(data)
+    with bar("reconstruct", sum(scan.slices for scan in scans), quiet) as advance:
+        summary = reconstruct_all(
+            loaded,
+            scans,
+            out,
+            device=where,
+            mask=chosen,
+            batch=batch,
+            overwrite=overwrite,
+            time_limit=limit,
+            progress=advance,
+            warn=warn,
+        )
+    if json is not None:
+        from dealias.atomic import write_json
+
+        write_json(json, summary.to_json())
+    typer.echo(said(summary, out, data))
+
+
+def mask_rule(text: str | None) -> Callable[[Scan], SamplingMask | None]:
+    """What --mask says: a mask for each scan, or None for the scan's own.
+
+    Raises:
+        SettingsError: It is not "snu:" and a whole number.
+    """
+    from dealias.errors import SettingsError
+    from dealias.physics.sampling.snu import snu_mask
+
+    if text is None:
+        return lambda scan: None
+    family, _, number = text.partition(":")
+    if family != "snu" or not number.isdecimal() or int(number) < 1:
+        raise SettingsError("--mask", f"'{text}'", "snu:4, snu:8, ...")
+    return lambda scan: snu_mask(scan.shape[3], int(number))
+
+
+def said(summary: RunSummary, out: Path, data: Path) -> str:
+    """The lines printed at the end."""
+    slices = sum(volume.slices for volume in summary.volumes)
+    residuals = [volume.residual for volume in summary.volumes if volume.residual is not None]
+    per_slice = summary.seconds / max(1, slices)
+    lines = [
+        f"{summary.model}: {len(summary.volumes)} volumes, {slices} slices in "
+        f"{summary.seconds:.1f} s ({per_slice:.2f} s a slice), written to {out}",
+        *([f"largest data-consistency residual {max(residuals):.3f}"] if residuals else []),
+        *(_late(summary)),
+        f"next: dealias evaluate {out} {data} --protocol snu2025",
+    ]
+    return "\n".join(lines)
+
+
+def _late(summary: RunSummary) -> list[str]:
+    if summary.time_limit is None or summary.seconds <= summary.time_limit:
+        return []
+    return [f"--time-limit {summary.time_limit:.0f} s was not kept"]

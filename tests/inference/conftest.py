@@ -111,7 +111,9 @@ def make_scan() -> Callable[..., Scan]:
     ) -> Scan:
         kspace = head(*shape) if kspace is None else kspace
         z, c, h, w = kspace.shape
-        more = {"mask": lattice(w), "full": False, **more}
+        more.setdefault("full", False)
+        if "mask" not in more:
+            more["mask"] = lattice(w)
         return Scan(
             name, (z, c, h, w), geometry=Geometry((h, w), target_hw),
             source=Memory(kspace, path), **more,

@@ -64,9 +64,7 @@ def test_batches_change_nothing(make_scan: Make, network: Network, batch: int) -
 
 @pytest.mark.parametrize("scale", [1e-30, 1e25])
 @pytest.mark.parametrize("method", [ZeroFilled(), CgSense()])
-def test_scale_passes_through(
-    make_scan: Make, scale: float, method: ZeroFilled | CgSense
-) -> None:
+def test_scale_passes_through(make_scan: Make, scale: float, method: ZeroFilled | CgSense) -> None:
     kspace = make_scan().kspace(slice(None))
     plain = reconstruct(method, make_scan(kspace=kspace)).image_ZHW
     scaled = reconstruct(method, make_scan(kspace=(kspace * scale).astype(np.complex64)))
@@ -101,7 +99,7 @@ def test_a_network_that_gives_nan_is_named_and_not_written(make_scan: Make) -> N
     class Broken(ZeroFilled):
         def __call__(self, measurement: Measurement) -> Estimate:
             image = measurement.zero_filled()
-            image[-1, 3, 3] = torch.nan
+            image[-1, 20, 20] = torch.nan
             return Estimate(image)
 
     with pytest.raises(HealthError, match="a, slice 1"):
@@ -158,13 +156,10 @@ def test_adjacent_slices_are_clamped_at_both_ends(make_scan: Make, batch: int) -
     seen = []
     for _, m in measurements(scan, scan.mask, Needs(slices=5), CPU, batch):  # type: ignore[arg-type]
         stack = m.kspace_BSCHW.abs().amax((2, 3, 4)) / m.scale_B[:, None]
-        seen += (stack / stack.amin()).log2().round().int().tolist()
+        seen += (stack / stack.amin(1, keepdim=True)).log2().round().int().tolist()
         assert m.kspace_BSCHW.shape[1] == 5
-    lowest = [0, 0, 0, 1, 2] if batch == 1 else None
-    indices = [[min(max(z + d, 0), 4) for d in range(-2, 3)] for z in range(5)]
-    if lowest is not None:
-        assert [[i - low for i in row] for row, low in zip(indices, lowest, strict=True)] == seen
-    assert [np.diff(row).tolist() for row in seen] == [np.diff(row).tolist() for row in indices]
+    wanted = [[min(max(z + d, 0), 4) - max(z - 2, 0) for d in range(-2, 3)] for z in range(5)]
+    assert seen == wanted
 
 
 def test_names_and_labels_play_no_part(make_scan: Make) -> None:

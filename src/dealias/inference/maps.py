@@ -9,8 +9,6 @@ from dealias.errors import DataError
 from dealias.physics.espirit import espirit
 from dealias.physics.sampling.mask import SamplingMask
 
-KERNEL = 6
-
 
 def espirit_maps(kspace_BSCHW: Tensor, masks: list[SamplingMask], where: str) -> Tensor:
     """ESPIRiT maps of every slice from its ACS lines.
@@ -35,14 +33,13 @@ def espirit_maps(kspace_BSCHW: Tensor, masks: list[SamplingMask], where: str) ->
 
 def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str) -> Tensor:
     start, stop = mask.acs_rows or (0, kspace_CHW.shape[-2])
-    smallest = min(mask.acs_count, stop - start)
-    if smallest < 1:
+    if mask.acs_count < 1 or stop <= start:
         do = "use 'zero-filled' or a network that needs no ESPIRiT maps"
         raise DataError(where, "a mask without ACS lines", "sampled lines at its centre", do)
     sampled = torch.from_numpy(mask.lines.copy()).to(kspace_CHW.device)
-    measured = torch.where(sampled, kspace_CHW, torch.zeros_like(kspace_CHW))
+    measured = kspace_CHW
     peak = measured.abs().amax()
     if peak == 0:
         return measured
     # maps have no scale, but squares of data of 1e-30 or 1e25 would leave single precision
-    return espirit(measured / peak, mask.acs, mask.acs_rows, kernel=min(KERNEL, smallest))
+    return espirit(measured / peak, mask.acs, mask.acs_rows)

@@ -45,8 +45,7 @@ class NormalisedDenoiser(nn.Module):
     def _run(self, x: Tensor) -> Tensor:
         if self.compute_dtype is None or self.compute_dtype == x.dtype:
             return self.network(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return _cast_call(self.network, x, self.compute_dtype)
+        return _cast_call(self.network, x, self.compute_dtype)
 
 
 def _normalise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

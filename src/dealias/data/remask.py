@@ -1,0 +1,66 @@
+"""Which mask a training sample is seen through; drawn by counted randomness."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dealias.errors import DataError
+from dealias.physics.sampling.fastmri import equispaced_mask, random_mask
+from dealias.physics.sampling.mask import SamplingMask
+from dealias.physics.sampling.snu import snu_mask
+from dealias.randomness import generator
+from dealias.scan.scan import Scan
+
+
+class MaskSettings(BaseModel):
+    """How training scans are masked.
+
+    Attributes:
+        kind: "stored" takes each scan's own mask; "snu", "equispaced" (random offset) and "random"
+            draw an acceleration, and re-mask fully sampled scans by that rule.
+        accelerations: To draw from, with equal chances.
+        centre_fraction: Share of ACS lines of the equispaced and random rules.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["stored", "snu", "equispaced", "random"] = "stored"
+    accelerations: tuple[int, ...] = Field(default=(4, 8), min_length=1)
+    centre_fraction: float = Field(default=0.08, gt=0, lt=1)
+
+
+def training_mask(
+    settings: MaskSettings, scan: Scan, seed: int, epoch: int, index: int
+) -> SamplingMask:
+    """The mask of one sample in one epoch.
+
+    Args:
+        settings: How.
+        scan: Of which scan.
+        seed: The run's seed.
+        epoch: Of the run.
+        index: Of the sample.
+
+    Returns:
+        The mask: a function of the arguments alone.
+
+    Raises:
+        DataError: The scan has no mask of its own, or is masked already and cannot be re-masked.
+    """
+    if settings.kind == "stored":
+        if scan.mask is None:
+            raise DataError(scan.name, "no mask", "a stored one", "set masks.kind=snu")
+        return scan.mask
+    if not scan.full:
+        do = "set masks.kind=stored"
+        raise DataError(scan.name, "k-space that is masked already", "fully sampled k-space", do)
+    rng = generator(seed, "mask", epoch, index)
+    width, acceleration = scan.shape[3], int(rng.choice(settings.accelerations))
+    if settings.kind == "snu":
+        return snu_mask(width, acceleration)
+    if settings.kind == "equispaced":
+        offset = int(rng.integers(acceleration))
+        return equispaced_mask(width, acceleration, settings.centre_fraction, offset)
+    return random_mask(width, acceleration, settings.centre_fraction, rng)

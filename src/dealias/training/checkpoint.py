@@ -1,0 +1,185 @@
+"""Checkpoints: whole or absent, verified when read, and never the only good one overwritten.
+
+checkpoints/000400/ holds state.pt (tensors and plain numbers, readable with weights_only) and
+manifest.json, whose sha256 is checked because torch.load does not notice a flipped bit. `latest`
+and `best` are small files that name a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dealias.atomic import remove_stale, replacing, sha256, write_bytes
+from dealias.errors import CheckpointError
+from dealias.faults import fault
+
+SCHEMA = 1
+STATE, MANIFEST, LATEST, BEST = "state.pt", "manifest.json", "latest", "best"
+
+
+@dataclass
+class TrainState:
+    """Everything a run continues from, besides its settings.
+
+    Attributes:
+        epoch: Current epoch.
+        position: Batches of it that are done.
+        step: Optimiser steps done.
+        loss_sum: Sum of the epoch's losses so far, and
+        loss_count: of how many slices.
+        bad_steps: Steps in a row without finite numbers.
+        best: {"total", "epoch", "step"} of the best validation, or empty.
+        network: Its state_dict.
+        optimiser: Its state_dict.
+        scaler: Its state_dict.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    bad_steps: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
+    optimiser: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: RUN/main/checkpoints.
+        keep_last: Newest ones kept, beside the best.
+        warn: Told of everything that is not as it should be.
+    """
+
+    def __init__(self, folder: Path, keep_last: int, warn: Callable[[str], None]) -> None:
+        self.folder, self.keep_last, self.warn = folder, keep_last, warn
+
+    def save(self, state: TrainState, facts: dict[str, Any]) -> Path:
+        """Write a checkpoint, then the pointers, then prune.
+
+        Args:
+            state: Everything.
+            facts: Settings, data manifest and environment, for the manifest.
+
+        Returns:
+            Its folder.
+
+        Raises:
+            DiskError: The disk is full or may not be written; older checkpoints stay.
+        """
+        target = self.folder / f"{state.step:06d}"
+        self._set_aside(target)
+        with replacing(target) as partial:
+            partial.mkdir()
+            fault("checkpoint-opened")
+            torch.save(vars(state), partial / STATE)
+            fault("checkpoint-half-written")
+            manifest = {
+                "schema": SCHEMA,
+                "step": state.step,
+                "epoch": state.epoch,
+                "position": state.position,
+                "sha256": {STATE: sha256(partial / STATE)},
+                **facts,
+            }
+            (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+            fault("checkpoint-before-rename")
+        fault("checkpoint-after-rename")
+        self._point(state)
+        self._prune(state)
+        return target
+
+    def load(self) -> tuple[TrainState, dict[str, Any]] | None:
+        """The newest checkpoint that is whole; None if there never was one.
+
+        Raises:
+            CheckpointError: There are checkpoints, but none can be used.
+        """
+        if not self.folder.is_dir():
+            return None
+        remove_stale(self.folder)
+        candidates = sorted((p for p in self.folder.iterdir() if p.is_dir()), reverse=True)
+        for candidate in candidates:
+            try:
+                state, manifest = read_checkpoint(candidate)
+            except CheckpointError as error:
+                self.warn(f"{error}; trying the one before")
+                continue
+            if candidate is not candidates[0]:
+                self.warn(f"continuing from {candidate.name}, an earlier checkpoint")
+            self._point(state)
+            return state, manifest
+        if candidates:
+            do = "restore one from a copy, or train into a new folder"
+            found = f"{len(candidates)} checkpoints, none of them whole"
+            raise CheckpointError(self.folder, found, "one that can be continued", do)
+        return None
+
+    def path(self, pointer: str) -> Path | None:
+        """The folder that `latest` or `best` names, if it is there."""
+        file = self.folder / pointer
+        if not file.is_file():
+            return None
+        target = self.folder / Path(file.read_text().strip()).name
+        return target if target.is_dir() else None
+
+    def _set_aside(self, target: Path) -> None:
+        """Make room if this very step was saved before (the run is doing it again)."""
+        if target.exists():
+            aside = target.with_name(f".partial-old-{target.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            target.rename(aside)
+
+    def _point(self, state: TrainState) -> None:
+        write_bytes(self.folder / LATEST, f"{state.step:06d}\n".encode())
+        fault("checkpoint-before-best")
+        if state.best:
+            name = f"{int(state.best['step']):06d}"
+            if (self.folder / name).is_dir():
+                write_bytes(self.folder / BEST, f"{name}\n".encode())
+
+    def _prune(self, state: TrainState) -> None:
+        remove_stale(self.folder)
+        folders = sorted(p for p in self.folder.iterdir() if p.is_dir())
+        best = f"{int(state.best['step']):06d}" if state.best else ""
+        for old in folders[: -self.keep_last]:
+            if old.name != best:
+                fault("checkpoint-pruning")
+                shutil.rmtree(old)
+
+
+def read_checkpoint(folder: Path) -> tuple[TrainState, dict[str, Any]]:
+    """Read and verify one checkpoint.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, or of a newer version.
+    """
+    expected = "a whole checkpoint"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        digest = manifest["sha256"][STATE]
+        schema = int(manifest["schema"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(folder, f"a damaged manifest ({error})", expected) from None
+    if schema > SCHEMA:
+        do = "upgrade dealias"
+        raise CheckpointError(folder, f"schema {schema}", f"at most {SCHEMA}", do)
+    path = folder / STATE
+    if not path.is_file() or sha256(path) != digest:
+        raise CheckpointError(path, "bytes other than those written", expected)
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(path, f"nothing readable ({error})", expected) from None
+    return TrainState(**values), manifest

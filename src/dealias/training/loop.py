@@ -1,0 +1,340 @@
+"""The training loop: resumable at any step, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dealias.atomic import write_bytes, write_json
+from dealias.data.order import epoch_batches
+from dealias.data.remask import MaskSettings
+from dealias.data.samples import Batch, Samples
+from dealias.engine.precision import set_precision
+from dealias.errors import HealthError, SettingsError
+from dealias.faults import fault
+from dealias.metrics.protocol import ScoringProtocol
+from dealias.models.network import Network
+from dealias.randomness import torch_seed
+from dealias.scan.scan import Scan
+from dealias.training.checkpoint import Checkpoints, TrainState
+from dealias.training.loader import batches
+from dealias.training.losses import LossSettings
+from dealias.training.optimiser import OptimiserSettings, build_optimiser
+from dealias.training.schedules import ScheduleSettings, lr_factor
+from dealias.training.settings import TrainingSettings
+from dealias.training.step import Stepper, StepResult
+from dealias.training.task import validate, write_examples
+
+
+class Stopped(Exception):
+    """The run was asked to stop; a checkpoint was saved. Its argument is the reason."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        epoch: From 0.
+        epochs: In all.
+        step: Optimiser steps done.
+        steps: In all.
+        loss: Mean of the epoch so far.
+        total: The last validation's, or None.
+        doing: "training" or "validating".
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float | None
+    total: float | None
+    doing: str
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything a training needs; see the settings classes for their meaning.
+
+    Attributes:
+        folder: RUN/main.
+        stop: Polled at each step and each validated slice; a reason stops the run.
+        time_limit: Seconds, or None.
+        progress: Told of every step.
+        warn: Told of everything that is not as it should be.
+        recorded: Settings, as they go into each checkpoint's manifest.
+    """
+
+    network: Network
+    masks: MaskSettings
+    loss: LossSettings
+    optimiser: OptimiserSettings
+    schedule: ScheduleSettings
+    training: TrainingSettings
+    train_scans: tuple[Scan, ...]
+    val_scans: tuple[Scan, ...]
+    protocol: ScoringProtocol
+    folder: Path
+    device: torch.device
+    stop: Callable[[], str | None] = lambda: None
+    time_limit: float | None = None
+    progress: Callable[[Progress], None] = lambda progress: None
+    warn: Callable[[str], None] = lambda text: None
+    recorded: dict[str, Any] = field(default_factory=dict)
+
+
+def train(job: TrainingJob) -> None:
+    """Train to the last epoch, from the newest checkpoint if there is one.
+
+    Args:
+        job: Everything.
+
+    Raises:
+        Stopped: As asked, with a checkpoint saved.
+        DataError: A file cannot be used.
+        CheckpointError: There are checkpoints but none can be continued.
+        HealthError: Numbers that are not finite, no memory, or a dead worker.
+        DiskError: A checkpoint cannot be written.
+    """
+    if job.training.threads is not None:
+        torch.set_num_threads(job.training.threads)
+    _Run(job).run()
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What exactness depends on: another value of any of these may change the last bits."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "torch": torch.__version__,
+        "device": f"{device.type}: {name}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+class _Run:
+    def __init__(self, job: TrainingJob) -> None:
+        self.job = job
+        self.started = time.monotonic()
+        set_precision(job.network, job.training.precision)
+        self.network = job.network.to(job.device).train()
+        self.samples = Samples(job.train_scans, job.masks, self.network.needs, job.training.seed)
+        if not len(self.samples):
+            raise SettingsError("data.train", "no slices", "training data", "check --data")
+        self.checkpoints = Checkpoints(job.folder / "checkpoints", job.training.keep_last, job.warn)
+        self.optimiser = build_optimiser(job.optimiser, self.network)
+        enabled = job.training.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(job.device.type, enabled=enabled)
+        self.stepper = Stepper(
+            self.network, self.optimiser, self.scaler, job.loss, job.training.clip_norm, job.device
+        )
+        self.state = TrainState()
+        self.groups: list[tuple[int, ...]] = []
+        self.saved = time.monotonic()
+        self.epoch_started = time.monotonic()
+        self.total: float | None = None
+
+    def run(self) -> None:
+        self._resume()
+        while self.state.epoch < self.job.training.epochs:
+            self._epoch()
+        facts = {"step": self.state.step, "epochs": self.state.epoch, "best": self.state.best}
+        write_json(self.job.folder / "finished.json", facts)
+
+    def _resume(self) -> None:
+        loaded = self.checkpoints.load()
+        if loaded is None:
+            (self.job.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            write_bytes(self.job.folder / "metrics.jsonl", b"")
+            return
+        self.state, manifest = loaded
+        self.network.load_state_dict(self.state.network)
+        self.optimiser.load_state_dict(self.state.optimiser)
+        self.scaler.load_state_dict(self.state.scaler)
+        self.total = self.state.best.get("total")
+        now, then = environment(self.job.device), manifest.get("environment", {})
+        for key, value in now.items():
+            if then.get(key) != value:
+                text = f"{key} is {value} and was {then.get(key)}: the last bits may differ"
+                self.job.warn(text)
+        self._rewind_metrics()
+
+    def _rewind_metrics(self) -> None:
+        """Drop rows of epochs that will be run again."""
+        path = self.job.folder / "metrics.jsonl"
+        rows = []
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break  # a line half-written when the power went
+            if row["epoch"] < self.state.epoch:
+                rows.append(json.dumps(row) + "\n")
+        write_bytes(path, "".join(rows).encode())
+
+    def _epoch(self) -> None:
+        training, state = self.job.training, self.state
+        keys = self.samples.keys()
+        self.groups = epoch_batches(keys, training.batch_size, training.seed, state.epoch)
+        self.epoch_started = time.monotonic()
+        for group in self._steps():
+            self._step(group)
+        self._end_epoch()
+
+    def _steps(self) -> Iterator[list[Batch]]:
+        """The batches of each remaining step of the epoch."""
+        left = self.groups[self.state.position :]
+        stream = batches(self.samples, self.state.epoch, left, self.job.training.workers)
+        try:
+            while group := list(islice(stream, self.job.training.accumulation)):
+                yield group
+        except HealthError:
+            self._save()
+            raise
+
+    def _step(self, group: list[Batch]) -> None:
+        state, job = self.state, self.job
+        done = state.epoch + state.position / len(self.groups)
+        factor = lr_factor(job.schedule, state.epoch, done / job.training.epochs)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = job.optimiser.lr * factor
+        torch.manual_seed(torch_seed(job.training.seed, "dropout", state.epoch, state.position))
+        result = self.stepper(group)
+        state.position += len(group)
+        state.step += 1
+        self._judge(result)
+        fault("step")
+        job.progress(self._progress("training"))
+        self._poll()
+        minutes = job.training.save_minutes
+        if minutes is not None and time.monotonic() - self.saved > 60 * minutes:
+            self._save()
+
+    def _judge(self, result: StepResult) -> None:
+        """Count what was learned, or what was wrong."""
+        state = self.state
+        if result.applied or result.overflow:
+            state.bad_steps = 0
+            state.loss_sum += sum(result.losses)
+            state.loss_count += len(result.losses)
+            return
+        state.bad_steps += 1
+        report = {
+            "step": state.step,
+            "epoch": state.epoch,
+            "slices": [
+                {"name": name, "z": z, "loss": str(value)}
+                for (name, z), value in zip(result.names, result.losses, strict=True)
+            ],
+        }
+        write_json(self.job.folder / "nan_report.json", report)
+        name, z = _offender(result)
+        text = f"{name}, slice {z}: loss or gradient is not finite; the step was not taken"
+        self.job.warn(text)
+        if state.bad_steps >= self.job.training.bad_step_limit:
+            self._save()
+            found = f"{state.bad_steps} steps in a row without a finite loss and gradient"
+            do = "run `dealias check` on the data, or lower optimiser.lr; see nan_report.json"
+            raise HealthError(f"{name}, slice {z}", found, "", do)
+
+    def _end_epoch(self) -> None:
+        state, training = self.state, self.job.training
+        count = state.loss_count
+        self._row("train", loss=state.loss_sum / count if count else None)
+        last = state.epoch + 1 == training.epochs
+        if self.job.val_scans and (last or (state.epoch + 1) % training.validate_every == 0):
+            self._validate()
+        state.epoch, state.position = state.epoch + 1, 0
+        state.loss_sum, state.loss_count = 0.0, 0
+        self._save()
+
+    def _validate(self) -> None:
+        job, state = self.job, self.state
+        job.progress(self._progress("validating"))
+        fault("validation")
+        found = validate(
+            self.network, job.val_scans, job.protocol, job.masks, job.training.seed, job.device,
+            self._poll_validation,
+        )  # fmt: skip
+        scores = found.scores
+        self.total = scores.total
+        cells = {f"{cell.anatomy}-x{cell.acceleration}": cell.mean for cell in scores.cells}
+        self._row("val", loss=None, total=scores.total, cells=cells)
+        if scores.total > state.best.get("total", float("-inf")):
+            state.best = {"total": scores.total, "epoch": state.epoch, "step": state.step}
+            write_json(job.folder / "scores.json", scores.to_json())
+            write_examples(job.folder, found)
+
+    def _poll_validation(self) -> None:
+        reason = self._reason()
+        if reason is not None:
+            # the epoch's steps are done: they are saved, the validation is run again on resume
+            self._save()
+            raise Stopped(reason)
+
+    def _poll(self) -> None:
+        reason = self._reason()
+        if reason is not None:
+            self._save()
+            raise Stopped(reason)
+
+    def _reason(self) -> str | None:
+        limit = self.job.time_limit
+        if limit is not None and time.monotonic() - self.started > limit:
+            return "time limit"
+        return self.job.stop()
+
+    def _save(self) -> None:
+        self.state.network = _cpu(self.network.state_dict())
+        self.state.optimiser = self.optimiser.state_dict()
+        self.state.scaler = self.scaler.state_dict()
+        facts = {
+            "settings": self.job.recorded,
+            "data": manifest_of(self.job.train_scans),
+            "environment": environment(self.job.device),
+        }
+        self.checkpoints.save(dataclasses.replace(self.state), facts)
+        self.saved = time.monotonic()
+
+    def _row(self, kind: str, **values: Any) -> None:
+        seconds = time.monotonic() - self.epoch_started
+        self.epoch_started = time.monotonic()
+        lr = self.optimiser.param_groups[0]["lr"]
+        row = {"kind": kind, "epoch": self.state.epoch, "step": self.state.step, "lr": lr,
+               "seconds": round(seconds, 3), **values}  # fmt: skip
+        with (self.job.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _progress(self, doing: str) -> Progress:
+        state, training = self.state, self.job.training
+        per_epoch = -(-len(self.groups) // training.accumulation)
+        mean = state.loss_sum / state.loss_count if state.loss_count else None
+        return Progress(
+            state.epoch, training.epochs, state.step, per_epoch * training.epochs, mean,
+            self.total, doing,
+        )  # fmt: skip
+
+
+def manifest_of(scans: tuple[Scan, ...]) -> list[dict[str, Any]]:
+    """Name, shape and content of each training scan, so that a resume notices changed data."""
+    return [{"name": scan.name, "shape": list(scan.shape), "id": scan.id} for scan in scans]
+
+
+def _offender(result: StepResult) -> tuple[str, int]:
+    for name, value in zip(result.names, result.losses, strict=True):
+        if value - value != 0:
+            return name
+    return result.names[0]
+
+
+def _cpu(tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,41 @@
+"""Settings of the training loop."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingSettings(BaseModel):
+    """The loop.
+
+    Attributes:
+        epochs: Passes over the training slices.
+        batch_size: Slices of one shape run at once.
+        accumulation: Batches whose gradients make one step, as one large batch would.
+        clip_norm: Largest L2 norm of the gradient, or None.
+        precision: Of the denoisers' convolutions; the physics stays float32.
+        workers: Processes that read data; any number gives the same run.
+        seed: Of everything random.
+        validate_every: Epochs between validations; the last epoch is always validated.
+        save_minutes: Minutes between checkpoints within an epoch, or None for epochs alone.
+        keep_last: Newest checkpoints kept, beside the best.
+        bad_step_limit: Steps in a row without finite loss and gradient before training stops.
+        threads: CPU threads, or None for torch's own choice.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=1, ge=1)
+    accumulation: int = Field(default=1, ge=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    workers: int = Field(default=0, ge=0, le=64)
+    seed: int = Field(default=430, ge=0)
+    validate_every: int = Field(default=1, ge=1)
+    save_minutes: float | None = Field(default=10.0, gt=0)
+    keep_last: int = Field(default=2, ge=2)
+    bad_step_limit: int = Field(default=3, ge=1)
+    threads: int | None = Field(default=None, ge=1)

@@ -1,0 +1,130 @@
+"""One optimiser step: some batches, their gradients, and nothing that is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dealias.data.samples import Batch
+from dealias.errors import HealthError
+from dealias.models.network import Network
+from dealias.training.losses import LossSettings, loss
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did.
+
+    Attributes:
+        losses: Of each slice, in order.
+        applied: Whether the weights changed.
+        overflow: Whether a loss scaler met an overflow, which is its normal way of finding a scale.
+        names: Scan and slice of each loss.
+    """
+
+    losses: tuple[float, ...]
+    applied: bool
+    overflow: bool
+    names: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """Runs optimiser steps.
+
+    Attributes:
+        network: In training mode, on the device.
+        optimiser: Of its parameters.
+        scaler: Loss scaler; disabled unless the precision is fp16.
+        loss: Which loss.
+        clip_norm: Largest L2 norm of the gradient, or None.
+        device: Where.
+    """
+
+    network: Network
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    loss: LossSettings
+    clip_norm: float | None
+    device: torch.device
+
+    def __call__(self, batches: Sequence[Batch]) -> StepResult:
+        """Accumulate the batches' gradients as one large batch would, and step once.
+
+        Every slice has the same weight, so a last group of fewer batches is no exception.
+
+        Args:
+            batches: One or more.
+
+        Returns:
+            What was done; the weights are untouched if a loss or gradient was not finite.
+
+        Raises:
+            HealthError: No memory left.
+        """
+        total = sum(len(batch.names) for batch in batches)
+        names = tuple(name for batch in batches for name in batch.names)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses: list[float] = []
+        for batch in batches:
+            losses += self._backward(batch, total)
+        self.scaler.unscale_(self.optimiser)
+        norm = self._gradient_norm()
+        finite = all(map(_finite, losses))
+        if finite and _finite(norm):
+            self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        overflow = finite and not _finite(norm) and self.scaler.is_enabled()
+        return StepResult(tuple(losses), finite and _finite(norm), overflow, names)
+
+    def _backward(self, batch: Batch, total: int) -> list[float]:
+        shape = None
+        try:
+            loss_B = self._loss(batch)
+            if bool(torch.isfinite(loss_B).all()):
+                self.scaler.scale(loss_B.sum() / total).backward()  # type: ignore[no-untyped-call]
+            return [float(value) for value in loss_B.detach()]
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            shape = _out_of_memory(error, batch)
+        except RuntimeError as error:
+            if "allocate memory" not in str(error):
+                raise
+            shape = _out_of_memory(error, batch)
+        # outside the except, so that the exception no longer holds the tensors
+        self.optimiser.zero_grad(set_to_none=True)
+        raise shape
+
+    def _loss(self, batch: Batch) -> Tensor:
+        measurement = batch.measurement(self.network.needs, self.device)
+        image_BHW = measurement.window(self.network(measurement).image_BHW)
+        return loss(
+            self.loss,
+            image_BHW,
+            batch.target_BHW.to(self.device),
+            batch.foreground_BHW.to(self.device),
+            batch.range_B.to(self.device),
+        )
+
+    def _gradient_norm(self) -> float:
+        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        largest = self.clip_norm if self.clip_norm is not None else float("inf")
+        return float(torch.nn.utils.clip_grad_norm_(parameters, largest))
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0
+
+
+def _out_of_memory(error: BaseException, batch: Batch) -> HealthError:
+    name, z = batch.names[0]
+    shape = tuple(batch.kspace_BSCHW.shape)
+    do = (
+        "set training.batch_size=1, memory.cascades=recompute or memory.coils=1, or choose a "
+        "smaller network"
+    )
+    found = f"no memory left for (B, S, C, H, W) = {shape}"
+    return HealthError(f"{name}, slice {z}", found, "", do)

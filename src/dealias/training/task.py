@@ -1,0 +1,123 @@
+"""Reconstruction as a task: validation by the very protocol that will score the run."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dealias.atomic import replacing, write_json
+from dealias.data.remask import MaskSettings, training_mask
+from dealias.errors import DataError
+from dealias.evaluation.scores import Scores, summarise
+from dealias.inference.reconstruct import Reconstruction, reconstruct
+from dealias.metrics.protocol import ScoringProtocol
+from dealias.models.network import Network
+from dealias.scan.scan import Scan
+
+SHOWN = 24
+"""Worst slices kept for the report."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found.
+
+    Attributes:
+        scores: By the run's protocol.
+        worst: Worst slices first: (facts, zero-filled, reconstruction, reference).
+    """
+
+    scores: Scores
+    worst: list[tuple[dict[str, Any], Any, Any, Any]]
+
+
+def validate(
+    network: Network,
+    scans: Sequence[Scan],
+    protocol: ScoringProtocol,
+    masks: MaskSettings,
+    seed: int,
+    device: torch.device,
+    poll: Callable[[], None] = lambda: None,
+) -> Validation:
+    """Reconstruct and score all validation scans.
+
+    Args:
+        network: Its mode is restored afterwards.
+        scans: With targets. Each is seen through its own mask; one without is masked as in
+            training, by the same draw every time.
+        protocol: The run's.
+        masks: For scans without a mask.
+        seed: The run's.
+        device: Where the network is.
+        poll: Called after each slice; may raise to stop.
+
+    Returns:
+        Scores and the worst slices.
+
+    Raises:
+        DataError: A scan has no target, or cannot be scored.
+    """
+    volumes = []
+    worst: list[tuple[float, int, int, Any]] = []
+    training = network.training
+    network.eval()
+    try:
+        for index, scan in enumerate(scans):
+            mask = scan.mask or training_mask(masks, scan, seed, 0, index)
+            result = reconstruct(network, scan, device, mask, progress=lambda _: poll())
+            volume = protocol.score(result.image_ZHW, scan)
+            volumes.append(volume)
+            for one in volume.slices:
+                if one.ssim is not None:
+                    entry = (-one.ssim, index, one.z, _example(scan, result, one.z, one.ssim))
+                    (heapq.heappush if len(worst) < SHOWN else heapq.heappushpop)(worst, entry)
+    finally:
+        network.train(training)
+    shown = [entry[3] for entry in sorted(worst, reverse=True, key=lambda entry: entry[:3])]
+    return Validation(summarise(protocol, volumes), shown)
+
+
+def write_examples(folder: Path, validation: Validation) -> None:
+    """Write examples.npz and examples.json for the report."""
+    facts = [one[0] for one in validation.worst]
+    kinds = ("zero_filled", "reconstruction", "reference")
+    shapes = {one[3].shape for one in validation.worst}
+    if len(shapes) > 1:
+        # volumes of several target sizes: pad to the largest, as pictures only
+        largest = tuple(np.max(list(shapes), axis=0))
+        images = [[_padded(one[i + 1], largest) for one in validation.worst] for i in range(3)]
+    else:
+        images = [[one[i + 1] for one in validation.worst] for i in range(3)]
+    arrays: dict[str, Any] = {f"{kind}_NHW": np.stack(part) for kind, part in zip(kinds, images, strict=True)}
+    with replacing(folder / "examples.npz") as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
+    write_json(folder / "examples.json", facts)
+
+
+def _example(
+    scan: Scan, result: Reconstruction, z: int, ssim: float
+) -> tuple[dict[str, Any], Any, Any, Any]:
+    target_ZHW = scan.image("target", z)
+    if target_ZHW is None:
+        raise DataError(scan.name, "no target image", "a target to score against", "")
+    facts = {
+        "name": scan.name,
+        "z": z,
+        "cell": str(scan.cell) if scan.cell else None,
+        "ssim": ssim,
+        "residual": None if result.residual_Z is None else float(result.residual_Z[z]),
+        "data_range": scan.data_range,
+    }
+    return facts, result.zero_filled_ZHW[z], result.image_ZHW[z], target_ZHW[0]
+
+
+def _padded(image: Any, shape: tuple[int, ...]) -> Any:
+    extra = [(0, size - have) for size, have in zip(shape, image.shape, strict=True)]
+    return np.pad(image, extra)

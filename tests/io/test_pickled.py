@@ -55,7 +55,7 @@ def test_an_os_system_payload_does_not_run_in_any_container(tmp_path: Path) -> N
     for name in ("zip.pt", "legacy.pt", "tar.pt", "raw.pt"):
         with pytest.raises(CheckpointError, match=name):
             read_pickle_weights(tmp_path / name)
-    with pytest.raises(CheckpointError, match="system"):
+    with pytest.raises(CheckpointError, match="found code: .*system"):
         read_pickle_weights(tmp_path / "zip.pt")
     assert not canary.exists()
 

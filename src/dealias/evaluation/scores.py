@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from pathlib import Path
 from typing import Any
 
+from dealias.atomic import write_json
 from dealias.errors import DataError, SettingsError
-from dealias.evaluation.statistics import bootstrap_interval
+from dealias.evaluation.aggregate import cell_of, total
+from dealias.evaluation.cells import CellScores, WorstSlice, cell_scores
 from dealias.metrics.protocol import ScoringProtocol
-from dealias.metrics.scores import SliceScores, VolumeScores
+from dealias.metrics.scores import VolumeScores
 from dealias.scan.scan import Cell
 
-WORST = 5
-
-
-@dataclass(frozen=True)
-class CellScores:
-    """Scores of one anatomy x acceleration.
-
-    Attributes:
-        anatomy: Or "unknown".
-        acceleration: Or 0.
-        volumes: How many.
-        slices: How many were scored.
-        mean: SSIM over slices; so is the median.
-        median: Of the slices.
-        ci95: Bootstrap interval of the mean over volumes, or None for one volume.
-        psnr: Mean in dB.
-        nmse: Mean.
-        worst: Name, slice and SSIM of the worst five.
-    """
-
-    anatomy: str
-    acceleration: int
-    volumes: int
-    slices: int
-    mean: float
-    median: float
-    ci95: tuple[float, float] | None
-    psnr: float | None
-    nmse: float | None
-    worst: tuple[tuple[str, int, float], ...]
+__all__ = ["CellScores", "Scores", "WorstSlice", "read_scores", "summarise", "write_scores"]
+_EXPECTED = "scores as `dealias evaluate --json` writes them"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a data set by one protocol."""
+    """Scores of a data set by one protocol.
+
+    Attributes:
+        protocol: Its name.
+        spec: What a number depends on: window, range, crop, region, aggregation.
+        total: The protocol's own total, which need not be the mean of the cells.
+        cells: Anatomy x acceleration, sorted.
+        volumes: Every volume, in the data set's order.
+    """
 
     protocol: str
     spec: str
@@ -56,37 +39,68 @@ class Scores:
     cells: tuple[CellScores, ...]
     volumes: tuple[VolumeScores, ...]
 
+    @property
+    def unscored(self) -> tuple[str, ...]:
+        """Names of volumes of which the protocol skips every slice (no box, no foreground)."""
+        return tuple(volume.name for volume in self.volumes if not volume.ssim)
+
     def to_json(self) -> dict[str, Any]:
-        """As plain values, in the form that score files have."""
+        """As JSON values, in the form that score files have."""
         return {
             "protocol": self.protocol,
             "spec": self.spec,
             "total": self.total,
-            "cells": [dict(vars(cell)) for cell in self.cells],
-            "volumes": [
-                {
-                    "name": volume.name,
-                    "cell": list(volume.cell) if volume.cell else None,
-                    "slices": [one._asdict() for one in volume.slices],
-                }
-                for volume in self.volumes
-            ],
+            "cells": [cell.to_json() for cell in self.cells],
+            "volumes": [volume.to_json() for volume in self.volumes],
         }
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Scores:
-        """Back from `to_json`.
+    @staticmethod
+    def from_json(value: Mapping[str, Any], where: object = "scores") -> Scores:
+        """The scores that `to_json` wrote.
+
+        Args:
+            value: JSON values.
+            where: What they came from, for the message.
+
+        Returns:
+            The scores, equal in every bit.
 
         Raises:
-            DataError: It is no score file.
+            DataError: A part is missing or of another kind.
         """
         try:
-            volumes = tuple(_volume(one, values["protocol"]) for one in values["volumes"])
-            cells = tuple(_cell(one) for one in values["cells"])
-            return cls(values["protocol"], values["spec"], values["total"], cells, volumes)
-        except (KeyError, TypeError, ValueError) as error:
-            expected = "scores as `dealias evaluate` writes them"
-            raise DataError("scores", f"no {error}", expected, "evaluate again") from None
+            protocol, spec = str(value["protocol"]), str(value["spec"])
+            cells = tuple(CellScores.from_json(cell) for cell in value["cells"])
+            volumes = tuple(VolumeScores.from_json(one, protocol) for one in value["volumes"])
+            return Scores(protocol, spec, float(value["total"]), cells, volumes)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            found = f"{type(error).__name__} {error}"
+            raise DataError(where, found, _EXPECTED, "evaluate again") from None
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    """Write a score file, whole or not at all.
+
+    Raises:
+        DiskError: The disk is full or may not be written.
+    """
+    write_json(path, scores.to_json())
+
+
+def read_scores(path: Path) -> Scores:
+    """Read a score file.
+
+    Raises:
+        DataError: It is missing, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        found = f"{type(error).__name__}"
+        raise DataError(path, found, _EXPECTED, "evaluate again") from None
+    if not isinstance(value, dict):
+        raise DataError(path, type(value).__name__, _EXPECTED, "evaluate again")
+    return Scores.from_json(value, path)
 
 
 def summarise(protocol: ScoringProtocol, volumes: Sequence[VolumeScores]) -> Scores:
@@ -105,76 +119,15 @@ def summarise(protocol: ScoringProtocol, volumes: Sequence[VolumeScores]) -> Sco
     """
     for volume in volumes:
         if volume.protocol != protocol.name:
-            raise SettingsError(volume.name, f"protocol {volume.protocol}", protocol.name)
-    if not any(volume.ssim for volume in volumes):
-        raise DataError("scores", "no scored slice", "at least one", "check the data set")
+            found, do = f"scores of {volume.protocol}", "score all volumes by one protocol"
+            raise SettingsError(volume.name, found, protocol.name, do)
     by_cell: dict[Cell, list[VolumeScores]] = defaultdict(list)
     for volume in volumes:
-        by_cell[volume.cell or Cell("unknown", 0)].append(volume)
-    cells = tuple(_summary(cell, by_cell[cell]) for cell in sorted(by_cell))
-    return Scores(protocol.name, protocol.spec, total(protocol, volumes), cells, tuple(volumes))
-
-
-def total(protocol: ScoringProtocol, volumes: Sequence[VolumeScores]) -> float:
-    """The protocol's own total.
-
-    The challenge's is the mean over accelerations of the mean over pooled slices of all anatomies,
-    which is not the mean of the cells.
-    """
-    if protocol.aggregation == "mean of volumes":
-        return fmean(fmean(volume.ssim) for volume in volumes if volume.ssim)
-    if protocol.aggregation == "mean of slices":
-        return fmean(ssim for volume in volumes for ssim in volume.ssim)
-    pooled: dict[int, list[float]] = defaultdict(list)
-    for volume in volumes:
-        pooled[volume.cell.acceleration if volume.cell else 0] += volume.ssim
-    return fmean(fmean(slices) for slices in pooled.values() if slices)
-
-
-def compare(a: Scores, b: Scores) -> float:
-    """Difference of two totals.
-
-    Raises:
-        SettingsError: They belong to different protocols.
-    """
-    if (a.protocol, a.spec) != (b.protocol, b.spec):
-        do = "evaluate both by one protocol"
-        raise SettingsError("comparison", f"protocols {a.protocol} and {b.protocol}", "one", do)
-    return a.total - b.total
-
-
-def _summary(cell: Cell, volumes: list[VolumeScores]) -> CellScores:
-    slices = [
-        (volume.name, one) for volume in volumes for one in volume.slices if one.ssim is not None
-    ]
-    ssim = [one.ssim for _, one in slices if one.ssim is not None]
-    worst = sorted(slices, key=lambda item: item[1].ssim or 0.0)[:WORST]
-    return CellScores(
-        anatomy=cell.anatomy,
-        acceleration=cell.acceleration,
-        volumes=len(volumes),
-        slices=len(ssim),
-        mean=fmean(ssim) if ssim else 0.0,
-        median=median(ssim) if ssim else 0.0,
-        ci95=bootstrap_interval([volume.ssim for volume in volumes if volume.ssim]),
-        psnr=_mean([one.psnr for _, one in slices]),
-        nmse=_mean([one.nmse for _, one in slices]),
-        worst=tuple((name, one.z, one.ssim or 0.0) for name, one in worst),
-    )
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _volume(value: dict[str, Any], protocol: str) -> VolumeScores:
-    cell = Cell(*value["cell"]) if value["cell"] else None
-    slices = tuple(SliceScores(**one) for one in value["slices"])
-    return VolumeScores(value["name"], cell, protocol, slices)
-
-
-def _cell(value: dict[str, Any]) -> CellScores:
-    ends = value["ci95"]
-    worst = tuple((str(name), int(z), float(ssim)) for name, z, ssim in value["worst"])
-    return CellScores(**{**value, "ci95": tuple(ends) if ends else None, "worst": worst})
+        if volume.ssim:
+            by_cell[cell_of(volume)].append(volume)
+    if not by_cell:
+        found = f"no slice that {protocol.name} scores in {len(volumes)} volumes"
+        raise DataError("scores", found, f"at least one ({protocol.region})", "check the data")
+    cells = tuple(cell_scores(cell, by_cell[cell], protocol.aggregation) for cell in sorted(by_cell))
+    whole = total(volumes, protocol.aggregation)
+    return Scores(protocol.name, protocol.spec, whole, cells, tuple(volumes))

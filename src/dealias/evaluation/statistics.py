@@ -12,26 +12,31 @@ RESAMPLES = 2000
 
 
 def bootstrap_interval(
-    volumes: Sequence[Sequence[float]], seed: int = 0, level: float = 0.95
+    means: Sequence[float],
+    weights: Sequence[float] | None = None,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean over slices, resampling whole volumes.
+    """Percentile bootstrap interval of a weighted mean, resampling whole volumes (Efron 1979).
 
-    Slices of one person are alike: resampling them alone would make the interval too narrow.
+    Slices of one person are alike: resampling slices would make the interval too narrow.
 
     Args:
-        volumes: Scores of each volume's slices.
-        seed: The draws are counted, so the interval is the same every time.
-        level: Coverage.
+        means: One number for each volume, such as its mean SSIM, or a paired difference.
+        weights: How much each counts, such as its slices; all the same if None.
+        seed: The draws are counted, so the same scores have the same interval every time.
+        level: Nominal coverage.
 
     Returns:
-        (low, high), or None for fewer than two volumes.
+        (low, high), or None for fewer than two volumes, which say nothing of their spread.
     """
-    if len(volumes) < 2:
+    count = len(means)
+    if count < 2:
         return None
-    sums = np.array([sum(volume) for volume in volumes])
-    counts = np.array([len(volume) for volume in volumes])
-    draws = generator(seed, "bootstrap").integers(len(volumes), size=(RESAMPLES, len(volumes)))
-    means = sums[draws].sum(1) / np.maximum(counts[draws].sum(1), 1)
+    value = np.asarray(means, dtype=np.float64)
+    weight = np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
+    draws = generator(seed, "bootstrap", count).integers(count, size=(RESAMPLES, count))
+    resampled = (value * weight)[draws].sum(1) / weight[draws].sum(1)
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)

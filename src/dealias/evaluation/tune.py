@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from dealias.metrics.protocol import ScoringProtocol
 from dealias.scan.measurement import Reconstructor
 from dealias.scan.scan import Cell, Scan
 
-Candidate = tuple[float | int, ...]
+Candidate = tuple[Any, ...]
 
 
 def tune(

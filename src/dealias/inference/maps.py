@@ -37,7 +37,7 @@ def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str) -> Tensor:
         do = "use 'zero-filled' or a network that needs no ESPIRiT maps"
         raise DataError(where, "a mask without ACS lines", "sampled lines at its centre", do)
     sampled = torch.from_numpy(mask.lines.copy()).to(kspace_CHW.device)
-    measured = kspace_CHW
+    measured = torch.where(sampled, kspace_CHW, torch.zeros_like(kspace_CHW))
     peak = measured.abs().amax()
     if peak == 0:
         return measured

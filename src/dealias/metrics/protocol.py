@@ -5,24 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dealias.errors import DataError
-from dealias.metrics.foreground import THRESHOLDS, foreground
+from dealias.errors import SettingsError
+from dealias.metrics import regions, suitable
+from dealias.metrics.foreground import foreground
 from dealias.metrics.scores import SliceScores, VolumeScores
-from dealias.metrics.similarity import WINDOW, nmse, psnr, ssim_map
-from dealias.scan.scan import Box, Scan
+from dealias.metrics.similarity import K1, K2, WINDOW, nmse, psnr
+from dealias.scan.scan import Scan
 from dealias.table import Table
 
-Images = npt.NDArray[np.float32]
-Region = Literal["zeroed background", "inside foreground", "boxes", "whole image"]
-_PLAUSIBLE = (1e-5, 1e-1)
-"""Largest target values to which the challenge's absolute thresholds can apply."""
+Images = npt.NDArray[Any]
+Aggregation = Literal["mean of accelerations", "mean of slices", "mean of volumes"]
+_AT = "@"
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,22 @@ class ScoringProtocol:
 
     Attributes:
         name: Its name; scores of different names refuse to be compared.
-        range: Where SSIM's data range comes from.
-        region: What is scored: the image with its background set to zero in both (the challenge),
-            the map inside the foreground alone, lesion boxes, or the whole image.
-        aggregation: How slices become a total.
+        range: Where SSIM's data range comes from: the attribute `max` or the target volume itself.
+        region: "whole image"; "zeroed background" (the challenge: both images are zeroed outside
+            the foreground and the whole map counts); "inside foreground" (zeroed likewise, and only
+            the map inside the foreground counts); "boxes" (lesion boxes of the images as they are).
+        aggregation: How slices become a total: the mean over accelerations of the mean over pooled
+            slices of all anatomies; the mean over all slices; the mean over volumes.
+        square: Whether images are cropped to W rows first, as fastMRI's evaluation does.
         threshold: A foreground threshold instead of the challenge's, or None.
-        anatomies: Anatomies the protocol knows.
+        anatomies: Anatomies that its thresholds know.
     """
 
     name: str
     range: Literal["attribute max", "volume max"]
-    region: Region
-    aggregation: Literal["mean of accelerations", "mean of slices", "mean of volumes"]
+    region: regions.Region
+    aggregation: Aggregation
+    square: bool = False
     threshold: float | None = None
     anatomies: tuple[str, ...] = ("brain", "knee")
 
@@ -50,18 +54,34 @@ class ScoringProtocol:
     def spec(self) -> str:
         """Everything a number depends on, in one line."""
         region = self.region if self.threshold is None else f"{self.region}>{self.threshold:g}"
+        crop = "W rows" if self.square else "none"
         return (
-            f"ssim:win{WINDOW},uniform,K.01/.03,range={self.range},region={region},"
-            f"agg={self.aggregation}"
+            f"ssim:win{WINDOW},uniform,K{K1:g}/{K2:g},range={self.range},crop={crop},"
+            f"region={region},agg={self.aggregation},psnr+nmse=whole volume"
         )
 
+    @property
+    def uses_foreground(self) -> bool:
+        """Whether a foreground plays a part, and so a threshold."""
+        return self.region in regions.USES_FOREGROUND
+
     def with_threshold(self, threshold: float) -> ScoringProtocol:
-        """The protocol with a foreground threshold of one's own; its name says so."""
-        name = f"{self.name.split('@')[0]}@{threshold:g}"
-        return dataclasses.replace(self, name=name, threshold=threshold)
+        """The protocol with a foreground threshold of one's own; its name says so.
+
+        Raises:
+            SettingsError: The threshold is no positive number, or no foreground is used.
+        """
+        if not self.uses_foreground:
+            do = "leave --foreground-threshold out"
+            raise SettingsError(self.name, "a foreground threshold", "none, it has no mask", do)
+        if not 0 < threshold < math.inf:
+            raise SettingsError("--foreground-threshold", f"{threshold:g}", "a positive number")
+        name = f"{self.name.split(_AT)[0]}{_AT}{threshold:g}"
+        # what the name says is what is used
+        return dataclasses.replace(self, name=name, threshold=float(f"{threshold:g}"))
 
     def score(self, recon_ZHW: Images, scan: Scan) -> VolumeScores:
-        """Score a reconstruction.
+        """Score a reconstruction, in float64.
 
         Args:
             recon_ZHW: (Z, H, W) float32 in the data's units, on the target's grid.
@@ -71,91 +91,66 @@ class ScoringProtocol:
             Scores of all slices.
 
         Raises:
-            DataError: No target; another shape; NaN; unknown anatomy; a scale that the protocol's
-                thresholds do not fit.
+            DataError: No target; another shape; NaN; unknown anatomy; no range; a scale that the
+                protocol's thresholds do not fit.
         """
-        target_ZHW = self._target(recon_ZHW, scan)
-        span = self._range(target_ZHW, scan)
-        threshold = self._threshold(target_ZHW, scan)
+        target_ZHW = suitable.checked_target(recon_ZHW, scan)
+        span = self._span(target_ZHW, scan)
+        inside_ZHW = self._foreground(target_ZHW, scan)
+        x_ZHW, y_ZHW = self._prepared(recon_ZHW, inside_ZHW), self._prepared(target_ZHW, inside_ZHW)
         slices = tuple(
-            self._slice(z, recon_ZHW[z], target_ZHW[z], span, threshold, scan.boxes)
-            for z in range(scan.slices)
+            self._slice(z, x, y, span, inside_ZHW, scan)
+            for z, (x, y) in enumerate(zip(x_ZHW, y_ZHW, strict=True))
         )
-        return VolumeScores(scan.name, scan.cell, self.name, slices)
+        x, y = x_ZHW.flatten(0, 1), y_ZHW.flatten(0, 1)
+        whole = _finite(psnr(x, y, span)), _finite(nmse(x, y))
+        return VolumeScores(scan.name, scan.cell, self.name, slices, *whole)
 
-    def _target(self, recon_ZHW: Images, scan: Scan) -> Images:
-        target_ZHW = scan.image("target", slice(None))
-        if target_ZHW is None:
-            do = "score against data with image_label or reconstruction_rss"
-            raise DataError(scan.name, "no target image", "a target to score against", do)
-        if recon_ZHW.shape != target_ZHW.shape:
-            found = f"a reconstruction of shape {recon_ZHW.shape}"
-            raise DataError(scan.name, found, f"{target_ZHW.shape}", "reconstruct this data again")
-        for z, image in enumerate(recon_ZHW):
-            if not np.isfinite(image).all():
-                do = "run `dealias check` on its k-space"
-                raise DataError(f"{scan.name} slice {z}", "NaN or infinity", "numbers", do)
-        return target_ZHW
-
-    def _range(self, target_ZHW: Images, scan: Scan) -> float:
+    def _span(self, target_ZHW: Images, scan: Scan) -> float:
         if self.range == "attribute max":
-            if scan.data_range is None or not 0 < scan.data_range < math.inf:
-                found = f"attribute max {scan.data_range}"
-                do = f"score with a protocol that takes the volume's own maximum, not {self.name}"
-                raise DataError(scan.name, found, "the target's maximum", do)
-            return scan.data_range
-        return float(target_ZHW.max()) or 1.0
+            return suitable.attribute_range(target_ZHW, scan, self.name)
+        return max(0.0, float(self._cropped(target_ZHW).max()))
 
-    def _threshold(self, target_ZHW: Images, scan: Scan) -> float:
-        if self.region in ("whole image", "boxes"):
-            return 0.0
-        if self.threshold is not None:
-            return self.threshold
-        if scan.cell is None or scan.cell.anatomy not in self.anatomies:
-            found = f"anatomy {scan.cell.anatomy}" if scan.cell else "no anatomy"
-            raise DataError(scan.name, found, " or ".join(self.anatomies), "give --anatomy")
-        top = float(target_ZHW.max())
-        if top > 0 and not _PLAUSIBLE[0] <= top <= _PLAUSIBLE[1]:
-            expected = f"{_PLAUSIBLE[0]:g} to {_PLAUSIBLE[1]:g}, the challenge's scale"
-            do = "give --foreground-threshold in this data's units"
-            raise DataError(scan.name, f"target maximum {top:.3g}", expected, do)
-        return THRESHOLDS[scan.cell.anatomy]
+    def _foreground(self, target_ZHW: Images, scan: Scan) -> npt.NDArray[np.bool_] | None:
+        if not self.uses_foreground:
+            return None
+        threshold = self.threshold
+        if threshold is None:
+            threshold = suitable.challenge_threshold(target_ZHW, scan, self.anatomies)
+        inside_ZHW = np.stack([foreground(image, threshold) for image in target_ZHW])
+        suitable.refuse_odd_foreground(target_ZHW, inside_ZHW, scan, threshold)
+        return inside_ZHW
+
+    def _cropped(self, images_ZHW: Images) -> Images:
+        h, w = images_ZHW.shape[1:]
+        if not self.square or h <= w:
+            return images_ZHW
+        top = (h - w) // 2
+        return images_ZHW[:, top : top + w]
+
+    def _prepared(self, images_ZHW: Images, inside_ZHW: npt.NDArray[np.bool_] | None) -> Tensor:
+        images = self._cropped(images_ZHW).astype(np.float64)
+        return torch.from_numpy(images if inside_ZHW is None else images * inside_ZHW)
 
     def _slice(
-        self, z: int, recon: Images, target: Images, span: float, threshold: float, boxes: object
+        self,
+        z: int,
+        x: Tensor,
+        y: Tensor,
+        span: float,
+        inside_ZHW: npt.NDArray[np.bool_] | None,
+        scan: Scan,
     ) -> SliceScores:
-        x, y = (torch.from_numpy(np.array(image, dtype=np.float64)) for image in (recon, target))
-        inside: Tensor | None = None
-        if self.region in ("zeroed background", "inside foreground"):
-            inside = torch.from_numpy(foreground(target, threshold))
-        if self.region == "zeroed background" and inside is not None:
-            x, y = x * inside, y * inside
         if self.region == "boxes":
-            ssim = _boxes(x, y, span, [b for b in _as_boxes(boxes) if b.slice == z])
+            boxes = [box for box in scan.boxes if box.slice == z]
+            found = regions.in_boxes(x, y, span, boxes)
+        elif self.region == "inside foreground" and inside_ZHW is not None:
+            found = regions.inside(x, y, span, torch.from_numpy(inside_ZHW[z]))
         else:
-            ssim = _region_mean(ssim_map(x, y, span), inside, self.region)
-        return SliceScores(z, ssim, _finite(psnr(x, y, span)), _finite(nmse(x, y)))
-
-
-def _as_boxes(boxes: object) -> tuple[Box, ...]:
-    return boxes if isinstance(boxes, tuple) else ()
-
-
-def _region_mean(ssim: Tensor, inside: Tensor | None, region: Region) -> float | None:
-    if region != "inside foreground" or inside is None:
-        return float(ssim.mean())
-    pad = WINDOW // 2
-    trimmed = inside[pad:-pad, pad:-pad]
-    return float(ssim[trimmed].mean()) if bool(trimmed.any()) else None
-
-
-def _boxes(x: Tensor, y: Tensor, span: float, boxes: list[Box]) -> float | None:
-    values = []
-    for box in boxes:
-        rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
-        if min(x[rows, columns].shape) >= WINDOW:
-            values.append(float(ssim_map(x[rows, columns], y[rows, columns], span).mean()))
-    return sum(values) / len(values) if values else None
+            found = regions.whole(x, y, span)
+        return SliceScores(
+            z, found.ssim, _finite(psnr(x, y, span)), _finite(nmse(x, y)), found.regions
+        )
 
 
 def _finite(value: Tensor) -> float | None:
@@ -171,9 +166,30 @@ PROTOCOLS = Table(
         ),
         ScoringProtocol("snu2025", "attribute max", "zeroed background", "mean of accelerations"),
         ScoringProtocol(
-            "snu2026", "attribute max", "inside foreground", "mean of slices", anatomies=("knee",)
+            "snu2026",
+            "attribute max",
+            "inside foreground",
+            "mean of accelerations",
+            anatomies=("knee",),
         ),
-        ScoringProtocol("snu2026-boxes", "attribute max", "boxes", "mean of slices"),
-        ScoringProtocol("fastmri", "volume max", "whole image", "mean of volumes"),
+        ScoringProtocol("snu2026-boxes", "attribute max", "boxes", "mean of accelerations"),
+        ScoringProtocol("fastmri", "volume max", "whole image", "mean of volumes", square=True),
     ),
 )
+
+
+def protocol_named(name: str) -> ScoringProtocol:
+    """The protocol of a name, also with a threshold as in "snu2025@3e-05".
+
+    Raises:
+        SettingsError: No such protocol, or no threshold behind the @.
+    """
+    plain, at, number = name.partition(_AT)
+    if not at:
+        return PROTOCOLS[plain]
+    try:
+        threshold = float(number)
+    except ValueError:
+        expected = f"a number behind {_AT}, such as snu2025@3e-05"
+        raise SettingsError(f"protocol '{name}'", f"'{number}'", expected) from None
+    return PROTOCOLS[plain].with_threshold(threshold)

@@ -95,7 +95,8 @@ def write_examples(folder: Path, validation: Validation) -> None:
         images = [[_padded(one[i + 1], largest) for one in validation.worst] for i in range(3)]
     else:
         images = [[one[i + 1] for one in validation.worst] for i in range(3)]
-    arrays: dict[str, Any] = {f"{kind}_NHW": np.stack(part) for kind, part in zip(kinds, images, strict=True)}
+    pairs = zip(kinds, images, strict=True)
+    arrays: dict[str, Any] = {f"{kind}_NHW": np.stack(part) for kind, part in pairs}
     with replacing(folder / "examples.npz") as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
     write_json(folder / "examples.json", facts)

@@ -1,0 +1,108 @@
+"""`dealias train`: train a recipe, or continue a run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dealias.training.loop import Progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("train", rich_help_panel="Work")(train)
+
+
+def train(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="RECIPE [KEY=VALUE ...]", help="See `recipes`.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set with train and val.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New run folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Run folder to continue.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N; else chosen.")] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Stop and save after, e.g. 2h30m.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Train a network. A stopped run continues bit for bit.
+
+    Example: dealias train varnet --data data --out runs/a training.epochs=10
+
+    Example: dealias train --resume runs/a
+    """
+    from dealias.cli.progress import warn
+    from dealias.engine.device import choose_device
+    from dealias.errors import SettingsError
+    from dealias.inference.budget import seconds
+    from dealias.runs import train as runs
+    from dealias.runs.signals import EXIT_CODES
+    from dealias.training.loop import Stopped
+
+    given = list(arguments or [])
+    limit = seconds(time_limit) if time_limit else None
+    folder = resume or out
+    if folder is None or (resume is None and (data is None or not given or "=" in given[0])):
+        do = "dealias train RECIPE --data DATA --out RUN, or dealias train --resume RUN"
+        raise SettingsError("train", "too little", "a recipe, --data and --out", do)
+    where = choose_device(device)
+    with _Shown(quiet) as shown:
+        hooks = runs.Hooks(shown.update, warn, limit)
+        try:
+            if resume is not None:
+                runs.resume(resume, data, given, where, hooks)
+            elif data is not None:
+                runs.start(given[0], data, folder, given[1:], where, hooks)
+        except Stopped as stopped:
+            shown.close()
+            reason = str(stopped)
+            typer.echo(f"stopped ({reason}); continue with: dealias train --resume {folder}")
+            raise typer.Exit(EXIT_CODES.get(reason, 0)) from None
+    typer.echo(f"trained: {folder}/model")
+    typer.echo(f"next: dealias report {folder}")
+
+
+class _Shown:
+    """A progress bar on a terminal; elsewhere a line now and then, so that logs show life."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.quiet = quiet
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), console=self.console,
+            disable=quiet or not self.console.is_terminal,
+        )  # fmt: skip
+        self.task = self.bar.add_task("training", total=None)
+        self.said = 0.0
+
+    def __enter__(self) -> _Shown:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        loss = "" if progress.loss is None else f"  loss {progress.loss:.4f}"
+        total = "" if progress.total is None else f"  validation {progress.total:.4f}"
+        text = f"{progress.doing} {progress.epoch + 1}/{progress.epochs}{loss}{total}"
+        self.bar.update(self.task, description=text, completed=progress.step, total=progress.steps)
+        if not self.quiet and not self.console.is_terminal and time.monotonic() - self.said > 30:
+            self.said = time.monotonic()
+            typer.echo(f"step {progress.step}/{progress.steps}  {text}", err=True)

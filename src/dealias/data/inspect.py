@@ -1,0 +1,188 @@
+"""Checking a whole data set; each file in a child process, so that a crash is a finding."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dealias.data.catalogue import is_data
+from dealias.data.checks import check_scan
+from dealias.data.findings import Finding
+from dealias.errors import DataError, UserError
+from dealias.io.open import open_scan
+
+TIMEOUT_SECONDS = 600
+_TRAINING = {"train", "multicoil_train"}
+_HELD_OUT = {"val", "multicoil_val"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Findings of one file, and what tells whether it appears twice.
+
+    Attributes:
+        file: The k-space file.
+        findings: What was found.
+        id: Content hash of the scan, or None if it could not be opened.
+        family: Mask family and acceleration, for the data set's summary.
+    """
+
+    file: Path
+    findings: tuple[Finding, ...]
+    id: str | None
+    family: str | None
+
+
+def check(
+    path: Path, workers: int = 2, progress: Callable[[int], None] = lambda done: None
+) -> list[Finding]:
+    """Check a file or a whole data set.
+
+    Args:
+        path: What.
+        workers: Child processes.
+        progress: Called with 1 after each file.
+
+    Returns:
+        Findings of all files, then those that concern several.
+
+    Raises:
+        DataError: There is nothing to check.
+    """
+    files = find_files(path)
+    findings, kspace = _pairs(files)
+    checked = _in_children(kspace, workers, progress)
+    for one in checked:
+        findings += one.findings
+    return findings + _duplicates(checked) + _rules(checked)
+
+
+def find_files(path: Path) -> list[Path]:
+    """All data files of a path.
+
+    Raises:
+        DataError: There are none.
+    """
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if is_data(file)) if path.is_dir() else []
+    if not files:
+        raise DataError(path, "no .h5 files", "a data set", "check the path")
+    return files
+
+
+def check_file(file: Path) -> Checked:
+    """Check one file; whatever is wrong with it is a finding."""
+    torch.set_num_threads(1)
+    image = file.parent.parent / "image" / file.name
+    paired = file.parent.name == "kspace" and image.is_file()
+    folders = {part.name for part in file.parents}
+    try:
+        scan = open_scan(file, image if paired else None)
+        findings = check_scan(scan, file, training=bool(folders & (_TRAINING | _HELD_OUT)))
+        mask = scan.mask
+        family = f"{mask.family} X{mask.nominal:g}" if mask and mask.nominal else None
+        return Checked(file, tuple(findings), scan.id, family)
+    except UserError as error:
+        where, found, expected, do = error.args
+        item = str(where).removeprefix(f"{file}: ")
+        return Checked(file, (Finding("FAIL", str(file), item, found, expected, do),), None, None)
+
+
+def _in_children(files: list[Path], workers: int, progress: Callable[[int], None]) -> list[Checked]:
+    """Check files in a pool; a file that kills or hangs its child is checked no more."""
+    context = multiprocessing.get_context("forkserver")
+    checked: list[Checked] = []
+    left = list(files)
+    while left:
+        pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=context)
+        futures = [(file, pool.submit(check_file, file)) for file in left]
+        broken = None
+        for file, future in futures:
+            try:
+                checked.append(future.result(timeout=TIMEOUT_SECONDS))
+                progress(1)
+            except (BrokenProcessPool, TimeoutError):
+                broken = file
+                break
+        _end(pool)
+        done = {one.file for one in checked}
+        left = [file for file in left if file not in done]
+        if broken is not None:
+            checked += _alone(broken, context)
+            progress(1)
+            left.remove(broken)
+    return checked
+
+
+def _alone(file: Path, context: multiprocessing.context.BaseContext) -> list[Checked]:
+    """A file whose pool broke, in a child of its own: it may have been another's fault."""
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return [pool.submit(check_file, file).result(timeout=TIMEOUT_SECONDS)]
+        except (BrokenProcessPool, TimeoutError):
+            _end(pool)
+            do = "copy the file again from its source"
+            found = "the HDF5 library crashed or hung on it"
+            finding = Finding("FAIL", str(file), "file", found, "a file it can read", do)
+            return [Checked(file, (finding,), None, None)]
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pairs(files: list[Path]) -> tuple[list[Finding], list[Path]]:
+    """Files without a partner, and the k-space files."""
+    known = set(files)
+    findings = []
+    for file in files:
+        there = {"kspace": "image", "image": "kspace"}.get(file.parent.name)
+        if there is None:
+            continue
+        partner = file.parent.parent / there / file.name
+        if partner.parent.is_dir() and partner not in known:
+            do = "copy the missing file, or remove this one"
+            found = f"no {there}/{file.name}"
+            findings.append(Finding("FAIL", str(file), "pair", found, "one of the same name", do))
+    return findings, [file for file in files if file.parent.name != "image"]
+
+
+def _duplicates(checked: list[Checked]) -> list[Finding]:
+    by_id: dict[str, list[Path]] = defaultdict(list)
+    for one in checked:
+        if one.id is not None:
+            by_id[one.id].append(one.file)
+    findings = []
+    for files in by_id.values():
+        if len(files) > 1:
+            trained = any({part.name for part in file.parents} & _TRAINING for file in files)
+            held = any(not {part.name for part in file.parents} & _TRAINING for file in files)
+            level, item = ("FAIL", "leak") if trained and held else ("WARN", "duplicate")
+            others = ", ".join(str(file) for file in files[1:4])
+            do = "keep each person in one set alone"
+            findings.append(
+                Finding(level, str(files[0]), item, f"the same scan as {others}", "one copy", do)  # type: ignore[arg-type]
+            )
+    return findings
+
+
+def _rules(checked: list[Checked]) -> list[Finding]:
+    """Which mask rules the set holds, in one line."""
+    counts: dict[str, int] = defaultdict(int)
+    for one in checked:
+        if one.family:
+            counts[one.family] += 1
+    if not counts:
+        return []
+    said = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return [Finding("PASS", "all", "masks", said)]

@@ -1,0 +1,121 @@
+"""A run folder: its layout, its lock, its log."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dealias.atomic import write_bytes, write_json
+from dealias.errors import SettingsError, printable
+
+RUN, SETTINGS, LOG, LOCK = "run.json", "settings.yaml", "log.txt", "lock.json"
+
+
+class RunFolder:
+    """RUN/ with run.json, settings.yaml, log.txt, main/ and model/.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.main = path / "main"
+        self.model = path / "model"
+
+    @classmethod
+    def create(cls, path: Path, facts: dict[str, Any], settings: str) -> RunFolder:
+        """Make a new run folder.
+
+        Raises:
+            SettingsError: The folder holds a run, or anything else.
+            DiskError: It cannot be written.
+        """
+        if (path / RUN).exists():
+            do = f"dealias train --resume {path}"
+            raise SettingsError("--out", f"a run in {path}", "a new folder", do)
+        if path.exists() and any(path.iterdir()):
+            raise SettingsError("--out", f"files in {path}", "a new or empty folder", "")
+        folder = cls(path)
+        write_bytes(path / SETTINGS, settings.encode())
+        write_json(path / RUN, facts)
+        folder.main.mkdir(exist_ok=True)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open a run folder.
+
+        Raises:
+            SettingsError: It is none.
+        """
+        if not (path / RUN).is_file():
+            do = "start one with dealias train RECIPE --data DATA --out RUN"
+            raise SettingsError(f"run '{path}'", "no run.json", "a run folder", do)
+        return cls(path)
+
+    def facts(self) -> dict[str, Any]:
+        """The content of run.json."""
+        value = json.loads((self.path / RUN).read_text())
+        return dict(value)
+
+    def record(self, **facts: Any) -> None:
+        """Change some of run.json."""
+        write_json(self.path / RUN, {**self.facts(), **facts})
+
+    def log(self, text: str) -> None:
+        """Append a line with the time to log.txt."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        with (self.path / LOG).open("a") as file:
+            file.write(f"{now} {printable(text)}\n")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder: one process trains in it at a time.
+
+        Raises:
+            SettingsError: Another living process holds it.
+        """
+        path = self.path / LOCK
+        mine = {"pid": os.getpid(), "host": socket.gethostname()}
+        while True:
+            try:
+                with path.open("x") as file:
+                    json.dump(mine, file)
+                break
+            except FileExistsError:
+                self._take_over(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _take_over(self, path: Path) -> None:
+        """Remove the lock of a process that is gone; refuse otherwise."""
+        try:
+            held = json.loads(path.read_text())
+            pid, host = int(held["pid"]), str(held["host"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pid, host = 0, ""
+        if pid and host == socket.gethostname() and not _alive(pid):
+            self.log(f"removed the lock of process {pid}, which is gone")
+            path.unlink(missing_ok=True)
+            return
+        do = f"wait for it, or remove {path} if it is gone"
+        raise SettingsError(f"run '{self.path}'", f"in use by process {pid} on {host}", "", do)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,189 @@
+"""Starting and resuming a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dealias
+from dealias.config.compose import load_recipe, recipe_from
+from dealias.config.schema import Recipe
+from dealias.config.strict import read_yaml, write_yaml
+from dealias.data.catalogue import open_split
+from dealias.data.remask import training_mask
+from dealias.errors import CheckpointError, DataError
+from dealias.inference.bundle import save_bundle
+from dealias.metrics.protocol import PROTOCOLS
+from dealias.models.table import build_network
+from dealias.randomness import torch_seed
+from dealias.runs.folder import SETTINGS, RunFolder
+from dealias.runs.signals import stopping
+from dealias.scan.profile import Profile
+from dealias.scan.scan import Scan
+from dealias.training.checkpoint import Checkpoints, read_checkpoint
+from dealias.training.loop import Progress, TrainingJob, environment, manifest_of, train
+
+PROFILED = 64
+"""Masks drawn to tell a model file what its training masks were like."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a run talks to whoever started it.
+
+    Attributes:
+        progress: Told of every step.
+        warn: Told of everything that is not as it should be.
+        time_limit: Seconds, or None.
+    """
+
+    progress: Callable[[Progress], None] = lambda progress: None
+    warn: Callable[[str], None] = lambda text: None
+    time_limit: float | None = None
+
+
+def start(
+    recipe_name: str, data: Path, out: Path, overrides: list[str], device: torch.device,
+    hooks: Hooks,
+) -> None:  # fmt: skip
+    """Train a recipe into a new run folder.
+
+    Args:
+        recipe_name: A recipe's name or path.
+        data: The data set.
+        out: The run folder.
+        overrides: Changes of settings.
+        device: Where.
+        hooks: For progress and warnings.
+
+    Raises:
+        UserError: See training.loop.train; SettingsError for the recipe and the folder.
+    """
+    recipe = load_recipe(recipe_name, overrides)
+    scans = open_split(data, recipe.data.train), open_split(data, recipe.data.val)
+    _no_overlap(*scans)
+    facts = {
+        "dealias": dealias.__version__,
+        "recipe": recipe.name,
+        "overrides": overrides,
+        # where the data lay, for --resume; this file is no part of a model or its export
+        "data": str(data),
+        "environment": environment(device),
+        "resumed": [],
+    }
+    folder = RunFolder.create(out, facts, write_yaml(recipe.model_dump(mode="json")))
+    _run(folder, recipe, scans, device, hooks)
+
+
+def resume(
+    path: Path, data: Path | None, overrides: list[str], device: torch.device, hooks: Hooks
+) -> None:
+    """Continue a run from its newest checkpoint.
+
+    Args:
+        path: The run folder.
+        data: The data set, if it lies elsewhere now.
+        overrides: Changes of settings from here on; they are recorded.
+        device: Where.
+        hooks: For progress and warnings.
+
+    Raises:
+        DataError: The training data are not those the run began with.
+        CheckpointError: The network's settings were changed, or no checkpoint can be used.
+        UserError: See training.loop.train.
+    """
+    folder = RunFolder.open(path)
+    facts = folder.facts()
+    before = recipe_from(read_yaml(path / SETTINGS), [], str(path / SETTINGS))
+    recipe = recipe_from(before.model_dump(mode="json"), overrides, "overrides")
+    if recipe.network != before.network:
+        changed = _difference(before.network.model_dump(), recipe.network.model_dump())
+        do = "start a new run for another network"
+        raise CheckpointError(f"run '{path}'", f"another network ({changed})", "the same", do)
+    root = data or Path(facts["data"])
+    scans = open_split(root, recipe.data.train), open_split(root, recipe.data.val)
+    _same_data(folder, scans[0])
+    if overrides:
+        (path / SETTINGS).write_text(write_yaml(recipe.model_dump(mode="json")))
+    folder.record(resumed=[*facts.get("resumed", []), {"overrides": overrides}])
+    _run(folder, recipe, scans, device, hooks)
+
+
+def _run(
+    folder: RunFolder, recipe: Recipe, scans: tuple[tuple[Scan, ...], tuple[Scan, ...]],
+    device: torch.device, hooks: Hooks,
+) -> None:  # fmt: skip
+    torch.manual_seed(torch_seed(recipe.training.seed, "weights"))
+    network = build_network(recipe.network)
+    recipe.memory.apply(network)
+
+    def warn(text: str) -> None:
+        folder.log(f"warning: {text}")
+        hooks.warn(text)
+
+    with folder.locked(), stopping() as stop:
+        folder.log("training")
+        train(
+            TrainingJob(
+                network, recipe.masks, recipe.loss, recipe.optimiser, recipe.schedule,
+                recipe.training, *scans, PROTOCOLS[recipe.protocol], folder.main, device, stop,
+                hooks.time_limit, hooks.progress, warn, recipe.model_dump(mode="json"),
+            )
+        )  # fmt: skip
+        save_best(folder, recipe, scans[0], warn)
+        folder.log("finished")
+
+
+def save_best(
+    folder: RunFolder, recipe: Recipe, scans: tuple[Scan, ...], warn: Callable[[str], None]
+) -> None:
+    """Write RUN/model/ from the best checkpoint, or the last where nothing was validated."""
+    checkpoints = Checkpoints(folder.main / "checkpoints", recipe.training.keep_last, warn)
+    best = checkpoints.path("best") or checkpoints.path("latest")
+    if best is None:
+        raise CheckpointError(folder.path, "no checkpoint", "a trained network", "resume the run")
+    state, _ = read_checkpoint(best)
+    network = build_network(recipe.network)
+    network.load_state_dict(state.network)
+    seed = recipe.training.seed
+    masks = [
+        training_mask(recipe.masks, scans[i % len(scans)], seed, i, i) for i in range(PROFILED)
+    ]
+    profile = Profile.of(scans, masks)
+    save_bundle(folder.model, network, recipe.network, profile=profile, protocol=recipe.protocol)
+
+
+def _no_overlap(train_scans: tuple[Scan, ...], val_scans: tuple[Scan, ...]) -> None:
+    """A scan that is trained on cannot validate."""
+    known = {scan.id: scan.name for scan in train_scans}
+    for scan in val_scans:
+        if scan.id in known:
+            found = f"the same scan as {known[scan.id]} of the training set"
+            raise DataError(scan.name, found, "other scans for validation", "set data.val")
+
+
+def _same_data(folder: RunFolder, scans: tuple[Scan, ...]) -> None:
+    latest = Checkpoints(folder.main / "checkpoints", 2, lambda text: None).path("latest")
+    if latest is None:
+        return
+    try:
+        _, manifest = read_checkpoint(latest)
+    except CheckpointError:
+        return  # the loop will say so, loudly, and look for an earlier one
+    then = {(one["name"], one["id"]) for one in manifest["data"]}
+    now = {(one["name"], one["id"]) for one in manifest_of(scans)}
+    if then != now:
+        names = sorted({name for name, _ in then ^ now})
+        found = f"training data that changed: {', '.join(names[:5])}"
+        do = "restore it, or start a new run"
+        raise DataError(f"run '{folder.path}'", found, "the data the run began with", do)
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
+    keys = sorted(set(before) | set(after))
+    changed = [key for key in keys if before.get(key) != after.get(key)]
+    return ", ".join(f"{key}: {before.get(key)} to {after.get(key)}" for key in changed)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from dealias.atomic import sha256
 from dealias.errors import SettingsError
 from dealias.io.volume import Volume
 from dealias.io.write_fastmri import write_fastmri
@@ -24,15 +26,22 @@ from dealias.physics.sampling.snu import snu_mask
 from dealias.physics.scanner import Scanner
 from dealias.randomness import generator
 
-CELLS = {
-    2022: (("brain", 5),),
-    2024: (("brain", 4), ("brain", 5), ("brain", 8)),
-    2025: (("brain", 4), ("brain", 8), ("knee", 4), ("knee", 8)),
+YEARS = {
+    2022: (("brain",), (5,)),
+    2024: (("brain",), (4, 5, 8)),
+    2025: (("brain", "knee"), (4, 8)),
 }
+"""Anatomies and accelerations of each year's challenge."""
 CHALLENGE_HW = {"brain": (768, 396), "knee": (640, 368)}
 CHALLENGE_TARGET = (384, 384)
-SIGNAL = {"brain": 2.2e-4, "knee": 0.9e-4}
+SIGNAL = {"brain": 2.0e-4, "knee": 0.6e-4}
 """Mean signal, so that the challenge's absolute thresholds separate anatomy from noise."""
+SPLITS = ("train", "val", "test")
+_REACH = 0.6
+"""Slices lie at -0.6..0.6 through the body."""
+
+Side = Annotated[int, Field(ge=16, le=8192)]
+Share = Annotated[float, Field(ge=0)]
 
 
 class SimulateSettings(BaseModel):
@@ -41,25 +50,32 @@ class SimulateSettings(BaseModel):
     Attributes:
         layout: "snu" or "fastmri".
         year: Of the challenge: which anatomies and accelerations there are.
+        accelerations: Others than that year's, or None.
         subjects: People for each cell (anatomy x acceleration); no person is in two sets.
+        shares: Of the people in train, val and leaderboard (test); a share above 0 gets at least
+            one person.
         slices: Slices of each.
         coils: C, or None for 4 to 20 at random.
         size: (H, W) of k-space, readout oversampling included, or None for the challenge's sizes.
-        target: (H, W) of the target, or None for the challenge's 384 x 384 or half of H.
+        target: (H, W) of the target, or None for the challenge's 384 x 384, or the smaller of H
+            and W on both axes.
         snr: Of the scanner (see physics.scanner.Scanner).
         seed: Of everything.
-        volumes: NIfTI files to scan instead of random anatomy, one person each.
+        volumes: NIfTI heads to scan instead of random anatomy, one person each (two files of one
+            person would put that person into two sets).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     layout: Literal["snu", "fastmri"] = "snu"
     year: Literal[2022, 2024, 2025] = 2025
+    accelerations: tuple[Annotated[int, Field(ge=2, le=16)], ...] | None = None
     subjects: int = Field(default=5, ge=1)
+    shares: tuple[Share, Share, Share] = (0.7, 0.15, 0.15)
     slices: int = Field(default=8, ge=1)
     coils: int | None = Field(default=None, ge=1, le=64)
-    size: tuple[int, int] | None = None
-    target: tuple[int, int] | None = None
+    size: tuple[Side, Side] | None = None
+    target: tuple[Side, Side] | None = None
     snr: float = Field(default=30.0, gt=0)
     seed: int = Field(default=430, ge=0)
     volumes: tuple[Path, ...] = ()
@@ -68,7 +84,15 @@ class SimulateSettings(BaseModel):
         """Encoded and target (H, W)."""
         if self.size is None:
             return CHALLENGE_HW[anatomy], self.target or CHALLENGE_TARGET
-        return self.size, self.target or (self.size[0] // 2, self.size[1])
+        return self.size, self.target or (min(self.size), min(self.size))
+
+    def cells(self) -> list[tuple[str, int]]:
+        """Anatomy and acceleration of each cell; NIfTI volumes are heads."""
+        anatomies, accelerations = YEARS[self.year]
+        if self.volumes:
+            anatomies = ("brain",)
+        wanted = self.accelerations or accelerations
+        return [(anatomy, acceleration) for anatomy in anatomies for acceleration in wanted]
 
 
 @dataclass(frozen=True)
@@ -83,29 +107,47 @@ class Plan:
 
 
 def plan(settings: SimulateSettings) -> list[Plan]:
-    """All volumes of a data set: one split for each person, shares about 70, 15 and 15 %.
+    """All volumes of a data set.
+
+    Names number train and val together from 1, as the challenge's do, and the leaderboard's anew.
 
     Raises:
-        SettingsError: There are fewer people than the three sets need.
+        SettingsError: There are fewer people than the sets need.
     """
     people = len(settings.volumes) or settings.subjects
-    if people < 3:
-        raise SettingsError("--subjects", f"{people}", "at least 3: train, val and leaderboard")
-    held = max(1, round(0.15 * people))
-    train = people - 2 * held
-    plans, number = [], 0
-    for anatomy, acceleration in CELLS[settings.year]:
-        if settings.volumes and anatomy != "brain":
-            continue
-        for person in range(people):
-            split = "train" if person < train else "val" if person < train + held else "test"
-            position = person + 1 if split != "test" else person - train - held + 1
-            folder, name = _place(settings, split, anatomy, acceleration, position)
+    counts = split_counts(people, settings.shares)
+    splits = [split for split, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    plans: list[Plan] = []
+    for anatomy, acceleration in settings.cells():
+        for person, split in enumerate(splits):
+            number = person + 1 - (counts[0] + counts[1] if split == "test" else 0)
+            folder, name = _place(settings, split, anatomy, acceleration, number)
             # a head from a file is one person at every acceleration; it never changes sets
-            subject = person if settings.volumes else number
+            subject = person if settings.volumes else len(plans)
             plans.append(Plan(folder, name, anatomy, acceleration, subject))
-            number += 1
     return plans
+
+
+def split_counts(people: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
+    """People in train, val and test; the first set with a share takes what rounding leaves.
+
+    Raises:
+        SettingsError: There are too few people, or no shares.
+    """
+    wanted = [index for index, share in enumerate(shares) if share > 0]
+    if not wanted:
+        raise SettingsError("--shares", f"{shares}", "one above 0", "such as 0.7,0.15,0.15")
+    if people < len(wanted):
+        names = ", ".join(SPLITS[index] for index in wanted)
+        do = "more people, or --shares 1,0,0 for a training set alone"
+        raise SettingsError("--subjects", f"{people}", f"{len(wanted)}: one each for {names}", do)
+    counts = [0, 0, 0]
+    for index in wanted[1:]:
+        counts[index] = max(1, round(people * shares[index] / sum(shares)))
+    while people - sum(counts) < 1:
+        counts[counts.index(max(counts))] -= 1
+    counts[wanted[0]] = people - sum(counts)
+    return counts[0], counts[1], counts[2]
 
 
 def simulate(settings: SimulateSettings, out: Path, progress: Callable[[int], None]) -> int:
@@ -120,33 +162,31 @@ def simulate(settings: SimulateSettings, out: Path, progress: Callable[[int], No
         Number of volumes.
 
     Raises:
-        SettingsError: The folder is not empty.
+        SettingsError: The folder is not empty, or the settings do not fit each other.
+        DataError: A NIfTI file cannot be used.
         DiskError: It cannot be written.
     """
-    if out.exists() and any(out.iterdir()):
-        raise SettingsError(out, "a folder with files", "a new or empty folder", "choose --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(out, "something there", "a new or empty folder", "choose --out")
     plans = plan(settings)
+    write = write_snu if settings.layout == "snu" else write_fastmri
     for item in plans:
-        write = write_snu if settings.layout == "snu" else write_fastmri
         write(out, item.split, make_volume(settings, item))
         progress(1)
     return len(plans)
 
 
 def make_volume(settings: SimulateSettings, item: Plan) -> Volume:
-    """Simulate one volume."""
+    """Simulate one volume; a function of the settings and the plan's line alone."""
     encoded_hw, target_hw = settings.sizes(item.anatomy)
     rng = generator(settings.seed, "scanner", item.subject, item.acceleration)
     coils = settings.coils or int(rng.integers(4, 21))
-    oversampling = encoded_hw[0] / target_hw[0]
-    scanner = Scanner(encoded_hw, coils, settings.snr, oversampling, SIGNAL[item.anatomy])
-    maps_CHW = scanner.maps(rng)
-    kspace_ZCHW = np.stack(
-        [scanner.acquire(image, maps_CHW, rng) for image in _objects(settings, item, scanner)]
-    )
+    scanner = Scanner(encoded_hw, target_hw, coils, settings.snr, SIGNAL[item.anatomy])
+    kspace_ZCHW = scanner.acquire(_object(settings, item, scanner), rng)
+    target_ZHW = rss_images(kspace_ZCHW, target_hw)
     mask = snu_mask(encoded_hw[1], item.acceleration)
-    masked_ZCHW = np.where(mask.lines, kspace_ZCHW, 0).astype(np.complex64)
-    full = not (item.split.startswith("leaderboard") or item.split == "test")
+    masked_ZCHW = kspace_ZCHW * mask.lines
+    full = not _is_test(item.split)
     return Volume(
         name=item.name,
         kspace_ZCHW=kspace_ZCHW if full else masked_ZCHW,
@@ -154,9 +194,15 @@ def make_volume(settings: SimulateSettings, item: Plan) -> Volume:
         full=full,
         anatomy=item.anatomy,
         acceleration=item.acceleration,
-        target_ZHW=rss_images(kspace_ZCHW, target_hw),
+        target_ZHW=target_ZHW,
         input_ZHW=rss_images(masked_ZCHW, target_hw),
-        attributes={"simulated": 1, "snr": settings.snr, "subject": item.subject},
+        attributes={
+            "simulated": 1,
+            "snr": settings.snr,
+            "seed": settings.seed,
+            "subject": item.subject,
+            "patient_id": _patient(settings, item),
+        },
     )
 
 
@@ -168,25 +214,41 @@ def rss_images(
     return centre_crop_or_pad(torch.stack(images), target_hw).numpy()
 
 
-def _objects(
+def _object(
     settings: SimulateSettings, item: Plan, scanner: Scanner
-) -> Iterator[npt.NDArray[np.float32]]:
+) -> npt.NDArray[np.float32]:  # fmt: skip
     if settings.volumes:
         from dealias.data.volumes import axial_slices
 
         path = settings.volumes[item.subject]
-        yield from axial_slices(path, settings.slices, scanner.grid(), item.acceleration)
-        return
-    subject = Subject(settings.seed, item.subject)
-    for depth in np.linspace(-0.6, 0.6, settings.slices):
-        yield render(item.anatomy, subject, scanner.grid(), np.array([depth]))[0]
+        slices = axial_slices(path, settings.slices, scanner.grid(), item.acceleration)
+        return np.stack(list(slices))
+    # one slice alone is taken from the middle
+    reach = _REACH if settings.slices > 1 else 0.0
+    depths = np.linspace(-reach, reach, settings.slices)
+    return render(item.anatomy, Subject(settings.seed, item.subject), scanner.grid(), depths)
+
+
+def _patient(settings: SimulateSettings, item: Plan) -> str:
+    """A hash that two scans of one person share, and that says nothing else."""
+    if settings.volumes:
+        return sha256(settings.volumes[item.subject])[:32]
+    person = f"simulated {settings.seed} {item.subject}"
+    return hashlib.sha256(person.encode()).hexdigest()[:32]
+
+
+def _is_test(split: str) -> bool:
+    return split == "test" or split.startswith("leaderboard")
 
 
 def _place(
-    settings: SimulateSettings, split: str, anatomy: str, acceleration: int, position: int
+    settings: SimulateSettings, split: str, anatomy: str, acceleration: int, number: int
 ) -> tuple[str, str]:
+    """Folder and name, as in that year's release; 2022 had one acceleration and did not name it."""
     if settings.layout == "fastmri":
-        return split, f"file_{anatomy}_x{acceleration}_{split}_{position}"
+        return split, f"file_{anatomy}_x{acceleration}_{split}_{number}"
+    single = settings.year == 2022 and len(settings.cells()) == 1
     if split == "test":
-        return f"leaderboard/acc{acceleration}", f"{anatomy}_test{position}"
-    return split, f"{anatomy}_acc{acceleration}_{position}"
+        folder = "leaderboard" if single else f"leaderboard/acc{acceleration}"
+        return folder, f"{anatomy}_test{number}"
+    return split, f"{anatomy}{number}" if single else f"{anatomy}_acc{acceleration}_{number}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -14,7 +14,7 @@ from dealias.metrics.protocol import protocol_named
 from dealias.metrics.scores import VolumeScores
 from dealias.scan.scan import Cell
 
-Key = tuple[str, Cell]
+Key = tuple[str, Cell, int]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def compare(first: Scores, second: Scores) -> Comparison:
 
 def _paired(first: Scores, second: Scores) -> list[tuple[VolumeScores, VolumeScores]]:
     a, b = _by_key(first), _by_key(second)
-    others = sorted(f"{name} ({cell})" for name, cell in a.keys() ^ b.keys())
+    others = sorted(f"{name} ({cell})" for name, cell, _ in a.keys() ^ b.keys())
     if others:
         found = f"{len(others)} volumes in only one of them: {', '.join(others[:5])}"
         raise SettingsError("comparison", found, "the same volumes", "evaluate both on all of them")
@@ -89,4 +89,11 @@ def _paired(first: Scores, second: Scores) -> list[tuple[VolumeScores, VolumeSco
 
 
 def _by_key(scores: Scores) -> dict[Key, VolumeScores]:
-    return {(volume.name, volume.cell or UNKNOWN): volume for volume in scores.volumes}
+    """Volumes by name and cell; two of one name and cell are told apart by their order."""
+    found: dict[Key, VolumeScores] = {}
+    seen: Counter[tuple[str, Cell]] = Counter()
+    for volume in scores.volumes:
+        name, cell = volume.name, volume.cell or UNKNOWN
+        found[name, cell, seen[name, cell]] = volume
+        seen[name, cell] += 1
+    return found

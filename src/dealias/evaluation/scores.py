@@ -128,6 +128,8 @@ def summarise(protocol: ScoringProtocol, volumes: Sequence[VolumeScores]) -> Sco
     if not by_cell:
         found = f"no slice that {protocol.name} scores in {len(volumes)} volumes"
         raise DataError("scores", found, f"at least one ({protocol.region})", "check the data")
-    cells = tuple(cell_scores(cell, by_cell[cell], protocol.aggregation) for cell in sorted(by_cell))
+    cells = tuple(
+        cell_scores(cell, by_cell[cell], protocol.aggregation) for cell in sorted(by_cell)
+    )
     whole = total(volumes, protocol.aggregation)
     return Scores(protocol.name, protocol.spec, whole, cells, tuple(volumes))

@@ -2,13 +2,13 @@
 
 Not real anatomy: layered shapes with folded, fibrous and granular structure, so that a network that
 learns on it learns to tell structure from aliasing. Coordinates: y runs along the readout, x along
-phase encode, both -1..1 over the target's field of view; the grid may reach further in y.
+phase encode, in units in which the target's smaller half is 1; the grid may reach further.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,24 @@ import numpy.typing as npt
 from dealias.randomness import generator
 
 Field = npt.NDArray[np.floating[Any]]
+Point = tuple[float, float]
+Tissues = dict[str, float]
+EDGE = 0.006
+"""Width of a border between tissues, about a pixel of a large scan."""
+
+# ranges of mean signal by contrast: T2-, FLAIR- and T1-weighted heads, proton density without and
+# with suppressed fat for knees
+_BRAIN: tuple[dict[str, Point], ...] = (
+    {"fat": (1.7, 2.3), "fluid": (1.8, 2.3), "grey": (1.05, 1.25), "white": (0.65, 0.8)},
+    {"fat": (1.4, 2.0), "fluid": (0.15, 0.3), "grey": (1.15, 1.35), "white": (0.8, 0.95)},
+    {"fat": (2.0, 2.6), "fluid": (0.2, 0.4), "grey": (0.7, 0.85), "white": (1.15, 1.35)},
+)
+_KNEE: tuple[dict[str, Point], ...] = (
+    {"fat": (1.5, 2.0), "marrow": (1.2, 1.6), "muscle": (0.7, 0.9), "cartilage": (1.1, 1.4),
+     "fluid": (1.5, 2.0), "dark": (0.08, 0.2)},
+    {"fat": (0.45, 0.7), "marrow": (0.35, 0.6), "muscle": (0.9, 1.2), "cartilage": (1.5, 1.9),
+     "fluid": (2.2, 3.0), "dark": (0.08, 0.2)},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,17 +43,19 @@ class Grid:
 
     Attributes:
         shape_hw: Pixels along (y, x).
-        reach_y: Half the extent in y, in units of the target's half field of view.
+        reach_y: Half the extent in y.
+        reach_x: Half the extent in x.
     """
 
     shape_hw: tuple[int, int]
     reach_y: float = 1.0
+    reach_x: float = 1.0
 
     def coordinates(self) -> tuple[Field, Field]:
         """Pixel centres y (H, 1) and x (1, W); 0 is pixel N//2."""
         height, width = self.shape_hw
         y = (np.arange(height) - height // 2) * (2 * self.reach_y / height)
-        x = (np.arange(width) - width // 2) * (2 / width)
+        x = (np.arange(width) - width // 2) * (2 * self.reach_x / width)
         return y.astype(np.float32)[:, None], x.astype(np.float32)[None]
 
 
@@ -56,13 +76,32 @@ class Subject:
         return generator(self.seed, "anatomy", self.number, *stream)
 
 
+def render(anatomy: str, subject: Subject, grid: Grid, depths: npt.NDArray[np.float64]) -> Field:
+    """Slices of one subject; neighbouring slices show nearly the same.
+
+    Args:
+        anatomy: "brain" (axial) or "knee" (coronal).
+        subject: Whose.
+        grid: Rendering grid, at least three times finer than the acquired one.
+        depths: Position of each slice, -1..1 through the body.
+
+    Returns:
+        (Z, H, W) float32, >= 0, of the order of 1 inside.
+    """
+    draw: Callable[[Subject, Grid, float, Textures], Field] = {"brain": _brain, "knee": _knee}[
+        anatomy
+    ]
+    textures = Textures(subject, grid)
+    return np.stack([draw(subject, grid, float(depth), textures) for depth in depths])
+
+
 def smooth_noise(rng: np.random.Generator, grid: Grid, size: float, stretch: float = 1.0) -> Field:
     """A Gaussian random field of unit variance.
 
     Args:
         rng: Where from.
         grid: On which grid.
-        size: Correlation length in units of the half field of view.
+        size: Correlation length.
         stretch: How much longer it is along y.
 
     Returns:
@@ -71,158 +110,294 @@ def smooth_noise(rng: np.random.Generator, grid: Grid, size: float, stretch: flo
     height, width = grid.shape_hw
     white = rng.standard_normal(grid.shape_hw, dtype=np.float32)
     ky = np.fft.fftfreq(height, 2 * grid.reach_y / height)[:, None]
-    kx = np.fft.rfftfreq(width, 2 / width)[None]
+    kx = np.fft.rfftfreq(width, 2 * grid.reach_x / width)[None]
     window = np.exp(-2 * (np.pi * size) ** 2 * ((ky * stretch) ** 2 + kx**2)).astype(np.float32)
     field = np.fft.irfft2(np.fft.rfft2(white) * window, s=grid.shape_hw).astype(np.float32)
     return field / max(float(field.std()), 1e-12)
 
 
-def render(anatomy: str, subject: Subject, grid: Grid, depths: npt.NDArray[np.float64]) -> Field:
-    """Slices of one subject.
-
-    Args:
-        anatomy: "brain" or "knee".
-        subject: Whose.
-        grid: Rendering grid, at least three times finer than the acquired one.
-        depths: Position of each slice, -1..1 through the body.
-
-    Returns:
-        (Z, H, W) float32, mean signal about 1 inside.
-    """
-    draw: Callable[[Subject, Grid, float, _Texture], Field] = {"brain": _brain, "knee": _knee}[
-        anatomy
-    ]
-    texture = _Texture(subject, grid)
-    return np.stack([draw(subject, grid, float(depth), texture) for depth in depths])
-
-
-class _Texture:
+@dataclass(frozen=True)
+class Textures:
     """Random fields of a subject that turn smoothly from slice to slice."""
 
-    def __init__(self, subject: Subject, grid: Grid) -> None:
-        self._pairs: dict[tuple[int, float, float], tuple[Field, Field]] = {}
-        self._subject, self._grid = subject, grid
+    subject: Subject
+    grid: Grid
+    _pairs: dict[tuple[int, float, float], tuple[Field, Field]] = field(default_factory=dict)
 
-    def at(self, stream: int, size: float, depth: float, turn: float, stretch: float = 1) -> Field:
+    def at(self, stream: int, size: float, angle: float, stretch: float = 1.0) -> Field:
+        """A field of unit variance; angles far apart give unrelated ones."""
         key = (stream, size, stretch)
         if key not in self._pairs:
-            first, second = (self._subject.rng(stream, part) for part in (0, 1))
-            self._pairs[key] = (
-                smooth_noise(first, self._grid, size, stretch),
-                smooth_noise(second, self._grid, size, stretch),
+            first, second = (
+                smooth_noise(self.subject.rng(stream, part), self.grid, size, stretch)
+                for part in (0, 1)
             )
+            self._pairs[key] = first, second
         one, other = self._pairs[key]
-        angle = turn * depth
         return np.float32(np.cos(angle)) * one + np.float32(np.sin(angle)) * other
 
 
-def _soft(inside: Field, width: float) -> Field:
-    """1 where inside > 0, 0 where below, over a transition of that width."""
-    return np.clip(inside / width + 0.5, 0, 1)
+class _Canvas:
+    """An image that tissues are laid on, one over the other."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.y, self.x = grid.coordinates()
+        self.image = np.zeros(grid.shape_hw, np.float32)
+
+    def put(self, depth: Field, value: Field | float, width: float = EDGE) -> None:
+        """Lay a tissue where depth (a distance to its border, positive inside) says."""
+        weight = np.clip(depth * np.float32(1 / width) + np.float32(0.5), 0, 1)
+        self.image += weight * (np.float32(1) * value - self.image)
+
+    def spot(
+        self, centre: Point, radii: Point, value: float, turn: float = 0.0, width: float = EDGE
+    ) -> None:
+        """Lay an ellipse, working in its bounding box alone."""
+        if min(radii) <= 0:
+            return
+        reach = max(radii) + width
+        rows = np.flatnonzero(np.abs(self.y[:, 0] - centre[0]) <= reach)
+        columns = np.flatnonzero(np.abs(self.x[0] - centre[1]) <= reach)
+        if rows.size == 0 or columns.size == 0:
+            return
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        depth = _ellipse(self.y[box[0]], self.x[:, box[1]], centre, radii, turn)
+        weight = np.clip(depth / np.float32(width) + np.float32(0.5), 0, 1)
+        self.image[box] += weight * (np.float32(value) - self.image[box])
 
 
-def _ellipse(
-    y: Field, x: Field, centre: tuple[float, float], radii: tuple[float, float], turn: float = 0.0
-) -> Field:
-    """1 at the centre, 0 on the edge, negative outside."""
+def _ellipse(y: Field, x: Field, centre: Point, radii: Point, turn: float = 0.0) -> Field:
+    """About the distance to the edge, positive inside."""
     cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     dy, dx = y - np.float32(centre[0]), x - np.float32(centre[1])
     a, b = (cos * dy + sin * dx) / radii[0], (cos * dx - sin * dy) / radii[1]
-    return (1 - np.sqrt(a * a + b * b)).astype(np.float32)
+    return ((1 - np.sqrt(a * a + b * b)) * min(radii)).astype(np.float32)
 
 
-def _put(image: Field, inside: Field, value: Field | float, width: float = 0.01) -> Field:
-    """Lay a tissue over the image."""
-    weight = _soft(inside, width)
-    return image * (1 - weight) + weight * np.float32(1) * value
+def _line_distance(f: Field, grid: Grid) -> Field:
+    """About the distance to the lines where a field is 0."""
+    step_y, step_x = (2 * r / n for r, n in zip((grid.reach_y, grid.reach_x), f.shape, strict=True))
+    slope = np.sqrt((np.gradient(f, axis=0) / step_y) ** 2 + (np.gradient(f, axis=1) / step_x) ** 2)
+    # flat spots near 0 would else make wide blots
+    return (np.abs(f) / (slope + 0.25 * slope.mean())).astype(np.float32)
 
 
-def _brain(subject: Subject, grid: Grid, depth: float, texture: _Texture) -> Field:
-    rng = subject.rng(99)
-    y, x = grid.coordinates()
-    tall, wide = rng.uniform(0.84, 0.93), rng.uniform(0.68, 0.80)
-    shrink = np.sqrt(1 - 0.75 * depth**2)
-    tilt, shift = rng.uniform(-0.08, 0.08), rng.uniform(-0.03, 0.03, 2)
-    bumps = 0.02 * texture.at(0, 0.25, depth, 1.0)
-    head = _ellipse(y, x, tuple(shift), (tall * shrink, wide * shrink), tilt) + bumps
-    fat, bone, fluid = rng.uniform([1.6, 0.05, 1.5], [2.4, 0.2, 2.2])
-    white, grey = rng.uniform([0.7, 1.0], [0.9, 1.3])
-    image = _put(np.zeros(grid.shape_hw, np.float32), head, fat)
-    image = _put(image, head - rng.uniform(0.05, 0.08), bone)
-    brain = head - rng.uniform(0.12, 0.16)
-    image = _put(image, brain, fluid)
-    folds = np.abs(texture.at(1, 0.045, depth, 2.5) + 0.5 * texture.at(2, 0.02, depth, 4.0))
-    # sulci open towards the surface; the ribbon of grey matter follows them
-    opening = np.clip(0.35 - 0.9 * brain, 0.02, 0.35)
-    cortex = brain - 0.03
-    image = _put(image, np.minimum(cortex, (folds - opening) * 0.2), grey)
-    core = np.minimum(brain - 0.07, (folds - opening - 0.45) * 0.2)
-    image = _put(image, core, white)
-    image = _deep_structures(image, subject, y, x, depth, (fluid, grey, white), tuple(shift))
-    grain = 1 + 0.04 * texture.at(3, 0.008, depth, 6.0) + 0.05 * texture.at(4, 0.12, depth, 1.5)
-    return (image * grain * (_soft(head, 0.01))).astype(np.float32).clip(0)
+def _drawn(rng: np.random.Generator, contrasts: tuple[dict[str, Point], ...]) -> Tissues:
+    kind = contrasts[int(rng.integers(len(contrasts)))]
+    return {name: float(rng.uniform(*limits)) for name, limits in kind.items()}
+
+
+def _finish(image: Field, textures: Textures, depth: float) -> Field:
+    """Fine grain and slow shading, as tissue has."""
+    grain = 1 + 0.05 * textures.at(90, 0.007, 6 * depth) + 0.05 * textures.at(91, 0.2, depth)
+    return (image * grain).clip(0).astype(np.float32)
+
+
+def _brain(subject: Subject, grid: Grid, depth: float, textures: Textures) -> Field:
+    rng, tissue, canvas = subject.rng(99), _drawn(subject.rng(98), _BRAIN), _Canvas(grid)
+    y, x = canvas.y, canvas.x
+    tall, wide, tilt = rng.uniform([0.84, 0.66, -0.08], [0.92, 0.76, 0.08])
+    shift: Point = tuple(rng.uniform(-0.02, 0.02, 2))
+    size = np.sqrt(1 - 0.7 * depth**2)
+    bumps = 0.012 * textures.at(0, 0.3, depth)
+    head = _ellipse(y, x, shift, (tall * size, wide * size), tilt) + bumps
+    scalp, table, dura = rng.uniform([0.045, 0.06, 0.015], [0.08, 0.09, 0.03])
+    canvas.put(head, tissue["fat"])
+    canvas.put(head - scalp, 0.08)
+    canvas.put(np.minimum(head - scalp - 0.3 * table, 0.4 * table + scalp - head), 0.6)
+    canvas.put(head - scalp - table, tissue["fluid"])
+    inner = head - scalp - table - dura
+    _cortex(canvas, grid, inner, depth, textures, tissue, shift[1])
+    _deep_structures(canvas, subject, depth, tissue, shift)
+    if depth < -0.25:
+        _hind_brain(canvas, inner, depth, textures, tissue, shift)
+    _spots(canvas, subject.rng(97), depth, tissue)
+    return _finish(canvas.image, textures, depth)
+
+
+def _cortex(
+    canvas: _Canvas, grid: Grid, inner: Field, depth: float, textures: Textures, tissue: Tissues,
+    middle: float,
+) -> None:  # fmt: skip
+    """White matter with grey folds around fluid: lines that a random field draws, cut short."""
+    folds = _line_distance(
+        textures.at(1, 0.042, 2.0 * depth) + 0.4 * textures.at(2, 0.021, 3.0 * depth), grid
+    )
+    ribbon = 0.028 + 0.005 * textures.at(3, 0.1, depth)
+    # a fold opens at the surface and closes at a depth that differs from place to place
+    reach = 0.27 + 0.35 * max(depth - 0.2, 0) + 0.07 * textures.at(4, 0.12, 1.5 * depth)
+    reach = reach.clip(0.1)
+    gap = np.clip(0.013 * (1 - inner / reach), -0.02, 0.013)
+    wander = canvas.x - np.float32(middle) - 0.02 * textures.at(5, 0.3, depth)
+    fissure = np.abs(wander) - 0.010 - 0.010 * (depth > 0.3)
+    fissure = fissure + 0.5 * np.clip(inner - 0.22 - 0.8 * max(depth, 0), 0, 0.2)
+    surface = np.minimum(np.minimum(inner, folds - gap), fissure)
+    near = np.clip(1.6 - 1.2 * inner / reach, 0, 1)
+    canvas.put(surface, tissue["grey"])
+    fibres = tissue["white"] * (1 + 0.05 * textures.at(6, 0.018, 3 * depth))
+    core = np.minimum(np.minimum(inner, fissure), folds - gap + (1 - near) * 0.1) - ribbon
+    canvas.put(core, fibres, 2 * EDGE)
 
 
 def _deep_structures(
-    image: Field, subject: Subject, y: Field, x: Field, depth: float,
-    tissue: tuple[float, float, float], shift: tuple[float, ...],
-) -> Field:  # fmt: skip
+    canvas: _Canvas, subject: Subject, depth: float, tissue: Tissues, shift: Point
+) -> None:
+    """Ventricles, thalamus, caudate, lentiform nucleus, third ventricle."""
     rng = subject.rng(7)
-    fluid, grey, white = tissue
-    size = max(1 - 2 * abs(depth - 0.1), 0.0)
-    length, width, angle = rng.uniform([0.22, 0.05, 0.15], [0.34, 0.10, 0.35])
+    length, width, angle, nuclei = rng.uniform([0.16, 0.025, 0.2, 0.9], [0.22, 0.055, 0.4, 1.15])
+    pale = 0.4 * tissue["grey"] + 0.6 * tissue["white"]
+    open_, seen = (max(1 - (2.0 * (depth - at)) ** 2, 0.0) for at in (0.1, -0.05))
+    cy, cx = shift
     for side in (-1, 1):
-        nucleus = (shift[0] + 0.06, shift[1] + side * 0.22)
-        image = _put(image, _ellipse(y, x, nucleus, (0.17, 0.09), side * 0.4), grey)
-        centre = (shift[0] - 0.02, shift[1] + side * 0.10)
-        horn = _ellipse(y, x, centre, (length * size + 1e-3, width * size + 1e-3), side * angle)
-        image = _put(image, horn, fluid)
-    for _ in range(int(rng.integers(2, 9))):
-        where, radius = rng.uniform(-0.45, 0.45, 2), rng.uniform(0.01, 0.05)
-        seen = radius * max(1 - 4 * abs(depth - rng.uniform(-0.8, 0.8)), 0.0)
-        spot = _ellipse(y, x, (where[0], where[1]), (seen + 1e-3, 0.8 * seen + 1e-3))
-        image = _put(image, spot, rng.uniform(0.3, 2.0))
-    return image
+        here = nuclei * seen
+        canvas.spot((cy + 0.04, cx + side * 0.29), (0.19 * here, 0.065 * here), tissue["grey"],
+                    -side * 0.25, 0.02)  # fmt: skip
+        canvas.spot((cy + 0.05, cx + side * 0.245), (0.10 * here, 0.035 * here), pale,
+                    -side * 0.25, 0.02)  # fmt: skip
+        canvas.spot((cy + 0.13, cx + side * 0.10), (0.13 * here, 0.085 * here),
+                    0.75 * tissue["grey"] + 0.25 * tissue["white"], side * 0.3, 0.02)  # fmt: skip
+        canvas.spot((cy - 0.13, cx + side * 0.155), (0.10 * here, 0.05 * here), tissue["grey"],
+                    side * 0.2, 0.015)  # fmt: skip
+        for at, lean, long in ((-0.14, angle, 0.8), (0.20, -1.4 * angle, 1.0)):
+            place = (cy + at, cx + side * (0.085 if at < 0 else 0.16))
+            canvas.spot(
+                place, (length * long * open_, width * open_), tissue["fluid"], -side * lean
+            )
+    canvas.spot((cy + 0.12, cx), (0.13 * seen, 0.014 * seen), tissue["fluid"])
 
 
-def _knee(subject: Subject, grid: Grid, depth: float, texture: _Texture) -> Field:
-    rng = subject.rng(98)
-    y, x = grid.coordinates()
-    fat, muscle, marrow, cartilage, fluid, cortical = rng.uniform(
-        [1.5, 0.7, 1.2, 1.6, 2.0, 0.05], [2.2, 1.0, 1.7, 2.1, 2.6, 0.15]
-    )
-    bumps = 0.03 * texture.at(0, 0.3, depth, 1.0)
-    # the leg leaves the field of view above and below, and touches it left and right
-    leg = 0.98 - np.abs(x + 0.04 * np.sin(3 * y)) + bumps - 0.25 * (np.abs(y) > 1.25)
-    image = _put(np.zeros(grid.shape_hw, np.float32), leg, fat)
-    fibres = texture.at(1, 0.015, depth, 2.0, stretch=8.0)
-    tone = np.float32(muscle) * (1 + 0.15 * fibres)
-    image = _put(image, leg - rng.uniform(0.10, 0.22) + 0.5 * bumps, tone)
-    joint = rng.uniform(-0.08, 0.08)
-    turn = rng.uniform(-0.15, 0.15)
-    trabeculae = 1 + 0.10 * texture.at(2, 0.012, depth, 4.0, stretch=2.0)
-    width = rng.uniform(0.46, 0.56) * np.sqrt(1 - 0.5 * depth**2)
-    femur = np.maximum(
-        _ellipse(y, x, (joint - 0.30, 0.02), (0.27, width), turn),
-        _ellipse(y, x, (joint - 1.05, 0.0), (0.90, 0.6 * width), turn),
-    )
-    tibia = np.maximum(
-        _ellipse(y, x, (joint + 0.30, -0.02), (0.24, width), turn),
-        _ellipse(y, x, (joint + 1.05, 0.0), (0.90, 0.55 * width), turn),
-    )
-    image = _put(image, np.minimum(0.10 - np.abs(y - joint), width - np.abs(x)), fluid, 0.02)
+def _hind_brain(
+    canvas: _Canvas, inner: Field, depth: float, textures: Textures, tissue: Tissues, shift: Point
+) -> None:
+    """Cerebellum with fine leaves, brain stem and eyes, towards the neck."""
+    grown = min((-0.25 - depth) * 3, 1.0)
+    cy, cx = shift
+    lobe = _ellipse(canvas.y, canvas.x, (cy + 0.42, cx), (0.34 * grown, 0.46 * grown))
+    lobe = np.minimum(lobe, inner)
+    canvas.put(lobe + 0.02, tissue["fluid"])
+    leaves = np.sin(140 * lobe + 2.0 * textures.at(8, 0.08, 2 * depth))
+    canvas.put(lobe, tissue["grey"])
+    mix = tissue["white"] + (tissue["fluid"] - tissue["white"]) * 0.8 * (leaves > 0.4)
+    canvas.put(np.minimum(lobe - 0.01, (leaves - 0.4) * 0.01), mix)
+    canvas.put(lobe - 0.15 * grown, tissue["white"], 0.02)
+    canvas.spot((cy + 0.13, cx), (0.13 * grown, 0.14 * grown), tissue["fluid"])
+    canvas.spot((cy + 0.12, cx), (0.11 * grown, 0.12 * grown), tissue["white"])
+    canvas.spot((cy + 0.25, cx), (0.025 * grown, 0.05 * grown), tissue["fluid"])
+    for side in (-1, 1):
+        canvas.spot((cy - 0.55, cx + side * 0.24), (0.12 * grown, 0.12 * grown), tissue["fluid"])
+
+
+def _spots(canvas: _Canvas, rng: np.random.Generator, depth: float, tissue: Tissues) -> None:
+    """Vessels and small lesions, seen on the few slices that cut them."""
+    for _ in range(60):
+        where, radius = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.006, 0.016)
+        at, value = rng.uniform(-0.8, 0.8), rng.choice([0.1, 1.2])
+        seen = radius * max(1 - 3 * abs(depth - at), 0.0)
+        canvas.spot((where[0], where[1]), (seen, seen), float(value * tissue["fluid"]))
+    for _ in range(int(rng.integers(1, 8))):
+        where, radii = rng.uniform(-0.42, 0.42, 2), rng.uniform(0.012, 0.05, 2)
+        at, value, turn = rng.uniform([-0.7, 0.4, 0], [0.7, 2.0, 3])
+        seen = max(1 - 3 * abs(depth - at), 0.0)
+        canvas.spot((where[0], where[1]), (radii[0] * seen, radii[1] * seen), value, turn, 0.015)
+
+
+def _knee(subject: Subject, grid: Grid, depth: float, textures: Textures) -> Field:
+    rng, tissue, canvas = subject.rng(99), _drawn(subject.rng(98), _KNEE), _Canvas(grid)
+    y, x = canvas.y, canvas.x
+    joint, lean, thick, girth = rng.uniform([-0.1, -0.08, 0.07, 0.90], [0.1, 0.08, 0.16, 1.04])
+    mirror, wide = float(rng.choice([-1, 1])), rng.uniform(0.50, 0.58)
+    x = mirror * (x - np.float32(lean) * y)
+    # the leg runs through the field of view from end to end, and touches its sides
+    leg = girth + 0.10 * (y - joint) ** 2 - np.abs(x) + 0.02 * textures.at(0, 0.3, depth)
+    canvas.put(leg, tissue["fat"])
+    septa = _line_distance(textures.at(1, 0.06, depth, stretch=0.6), grid)
+    canvas.put(np.minimum(0.006 - septa, leg - 0.03), 0.6 * tissue["fat"])
+    _muscles(canvas, grid, leg - thick - 0.05 * (1 + textures.at(2, 0.3, depth)), depth, textures,
+             tissue)  # fmt: skip
+    size = np.sqrt(1 - 0.45 * depth**2)
+    femur = _femur(y - np.float32(joint), x, wide * size, depth)
+    tibia = _tibia(y - np.float32(joint), x, wide * size)
+    _capsule(canvas, y - np.float32(joint), x, wide * size, tissue, textures, depth)
     for bone in (femur, tibia):
-        image = _put(image, bone + 0.07, cartilage * (1 + 0.05 * fibres))
-        image = _put(image, bone + 0.015, cortical)
-        image = _put(image, bone - 0.02, marrow * trabeculae)
-    patella = _ellipse(y, x, (joint - 0.25, 0.72), (0.22, 0.10), 0.1)
-    image = _put(image, patella + 0.1, cartilage)
-    image = _put(image, patella, cortical)
-    image = _put(image, patella - 0.12, marrow * trabeculae)
-    for side in (-1, 1):
-        band = 0.02 - np.abs(x - side * 0.12 - 0.8 * side * (y - joint))
-        image = _put(image, np.minimum(band, 0.12 - np.abs(y - joint)), 0.2)
-    meniscus = _ellipse(y, x, (joint, -0.30), (0.05, 0.16), 0.05)
-    image = _put(image, meniscus, 0.15)
-    grain = 1 + 0.04 * texture.at(3, 0.008, depth, 6.0) + 0.06 * texture.at(4, 0.15, depth, 1.5)
-    return (image * grain * _soft(leg, 0.01)).astype(np.float32).clip(0)
+        _bone(canvas, grid, bone, y - np.float32(joint), depth, textures, tissue)
+    fibula = _ellipse(y, x, (joint + 0.95, -0.80 * wide - 0.10), (0.62, 0.085 * size))
+    _bone(canvas, grid, fibula, y - np.float32(joint), depth, textures, tissue)
+    _ligaments(canvas, y - np.float32(joint), x, wide * size, depth, tissue, textures)
+    # the coils' and the receiver's reach along the readout
+    fade = np.clip((1.75 - np.abs(y)) / 0.5, 0.05, 1)
+    return _finish(canvas.image * fade, textures, depth)
+
+
+def _muscles(
+    canvas: _Canvas, grid: Grid, inside: Field, depth: float, textures: Textures, tissue: Tissues
+) -> None:
+    """Bundles of fibres between sheets of fat, under a dark fascia."""
+    fibres = 0.6 * textures.at(10, 0.010, 2 * depth, 9.0) + 0.4 * textures.at(11, 0.03, depth, 6.0)
+    canvas.put(inside + 0.012, tissue["dark"])
+    canvas.put(inside, tissue["muscle"] * (1 + 0.16 * fibres))
+    sheets = _line_distance(textures.at(12, 0.11, 1.5 * depth, 5.0), grid)
+    canvas.put(np.minimum(0.010 - sheets, inside - 0.01), 0.9 * tissue["fat"])
+
+
+def _femur(y: Field, x: Field, wide: float, depth: float) -> Field:
+    """Shaft, flare and two condyles with a notch between them; y = 0 is the joint."""
+    flare = wide * (0.48 + 0.50 / (1 + np.exp((-y - 0.52) * 12)))
+    shaft = np.minimum(flare - np.abs(x), -y - 0.22)
+    condyles = np.maximum(
+        _ellipse(y, x, (-0.28, -0.52 * wide), (0.255, 0.47 * wide)),
+        _ellipse(y, x, (-0.27, 0.52 * wide), (0.250, 0.47 * wide)),
+    )
+    notch = _ellipse(y, x, (0.0, 0.0), (0.20 - 0.10 * depth, 0.20 * wide))
+    return np.minimum(np.maximum(shaft, condyles), -notch)
+
+
+def _tibia(y: Field, x: Field, wide: float) -> Field:
+    """Plateau with two spines, narrowing to the shaft."""
+    narrowing = wide * (0.46 + 0.54 / (1 + np.exp((y - 0.40) * 10)))
+    spines = 0.05 * (np.exp(-(((x - 0.05) / 0.035) ** 2)) + np.exp(-(((x + 0.05) / 0.035) ** 2)))
+    top = y - 0.035 + spines - 0.04 * (x / wide) ** 2
+    return np.minimum(narrowing - np.abs(x), top).astype(np.float32)
+
+
+def _bone(
+    canvas: _Canvas, grid: Grid, bone: Field, y: Field, depth: float, textures: Textures,
+    tissue: Tissues,
+) -> None:  # fmt: skip
+    """Dark cortex around marrow with trabeculae, vessels and the scar of the growth plate."""
+    mesh = 0.6 * textures.at(20, 0.010, 4 * depth, 2.5) + 0.4 * textures.at(21, 0.06, depth)
+    canvas.put(bone, tissue["dark"])
+    canvas.put(bone - 0.022, tissue["marrow"] * (1 + 0.13 * mesh), 2 * EDGE)
+    scar = np.abs(np.abs(y) - 0.46 - 0.025 * textures.at(22, 0.15, depth))
+    canvas.put(np.minimum(0.007 - scar, bone - 0.03), 0.4 * tissue["marrow"])
+
+
+def _capsule(
+    canvas: _Canvas, y: Field, x: Field, wide: float, tissue: Tissues, textures: Textures,
+    depth: float,
+) -> None:  # fmt: skip
+    """Joint space: fat around, cartilage on both bones, a film of fluid, and the menisci."""
+    around = np.minimum(0.20 - np.abs(y + 0.05), wide + 0.03 - np.abs(x))
+    canvas.put(around, 0.8 * tissue["fat"], 0.03)
+    space = np.minimum(0.075 - np.abs(y + 0.01), 0.97 * wide - np.abs(x))
+    canvas.put(space, tissue["cartilage"] * (1 + 0.05 * textures.at(30, 0.02, 2 * depth)))
+    film = np.minimum(0.007 - np.abs(y + 0.005), 0.9 * wide - np.abs(x))
+    canvas.put(film, tissue["fluid"])
+    wedge = (np.abs(x) - 0.62 * wide) * 0.16 - np.abs(y + 0.005)
+    canvas.put(np.minimum(wedge, 1.0 * wide - np.abs(x)), tissue["dark"])
+
+
+def _ligaments(
+    canvas: _Canvas, y: Field, x: Field, wide: float, depth: float, tissue: Tissues,
+    textures: Textures,
+) -> None:  # fmt: skip
+    """Collateral bands at both sides, cruciate ones in the notch, fluid around them."""
+    for side, top, bottom in ((-1, -0.36, 0.30), (1, -0.36, 0.50)):
+        bow = wide * (1.03 - 0.35 * (y + 0.03) ** 2)
+        band = 0.016 - np.abs(x - side * bow)
+        canvas.put(np.minimum(band, np.minimum(y - top, bottom - y)), tissue["dark"], 2 * EDGE)
+    notch = _ellipse(y, x, (-0.07, 0.0), (0.11 - 0.05 * depth, 0.15 * wide))
+    canvas.put(notch, tissue["fluid"])
+    stripes = 1 + 0.8 * np.abs(textures.at(31, 0.01, depth, 4.0))
+    for side, slant in ((-1, 0.75), (1, 0.45)):
+        band = 0.024 - np.abs(x - side * (0.02 + slant * (y + 0.08)))
+        canvas.put(np.minimum(band, 0.10 - np.abs(y + 0.09)), tissue["dark"] * stripes)

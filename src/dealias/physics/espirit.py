@@ -28,7 +28,7 @@ def espirit(
         kspace_CHW: k-space, complex, centred, scaled to about 1; its ACS region alone is used.
         acs: [start, stop) of the ACS along W.
         acs_rows: The same along H, or None for a fully sampled readout.
-        kernel: Side of the calibration kernel; smaller where the ACS is.
+        kernel: Side of the calibration kernel; at most half of the ACS along each axis.
         threshold: Singular values below this share of the largest are noise.
         crop: Eigenvalues below this are no signal: maps are 0 there.
 
@@ -37,7 +37,8 @@ def espirit(
     """
     coils, height, width = kspace_CHW.shape
     region = _calibration(kspace_CHW, acs, acs_rows)
-    sides = (min(kernel, region.shape[1]), min(kernel, region.shape[2]))
+    # a kernel over half of the ACS at most, or there are too few patches to learn it from
+    sides = (min(kernel, (region.shape[1] + 1) // 2), min(kernel, (region.shape[2] + 1) // 2))
     if min(sides) < 1 or not bool((region != 0).any()):
         return torch.zeros_like(kspace_CHW)
     correlation = _correlation(_row_space(region, sides, threshold), sides)

@@ -17,7 +17,7 @@ Complex = npt.NDArray[np.complex64]
 Real = npt.NDArray[np.float32]
 FINENESS = 3
 """How many times finer than the acquired grid the object is rendered."""
-_RING_Y, _RING_X, _GAP, _WIRE = 1.75, 1.5, 0.45, 0.15
+_RING_Y, _RING_X, _GAP, _WIRE = 1.75, 1.6, 0.45, 0.15
 _CORRELATION = 0.25
 
 

@@ -1,0 +1,158 @@
+"""Steps: accumulation is a large batch, and nothing that is not finite reaches the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dealias.data.remask import MaskSettings
+from dealias.data.samples import Batch, Samples, collate
+from dealias.errors import HealthError
+from dealias.models.varnet import VarNet, VarNetSettings
+from dealias.scan.measurement import Needs
+from dealias.training.checkpoint import Checkpoints, read_checkpoint
+from dealias.training.loop import TrainingJob, train
+from dealias.training.losses import LossSettings
+from dealias.training.optimiser import OptimiserSettings, build_optimiser
+from dealias.training.schedules import ScheduleSettings, lr_factor
+from dealias.training.step import Stepper
+
+Make = Callable[..., TrainingJob]
+
+
+def doubled(batch: Batch) -> Batch:
+    return replace(
+        batch,
+        kspace_BSCHW=batch.kspace_BSCHW.to(torch.complex128),
+        target_BHW=batch.target_BHW.double(),
+        foreground_BHW=batch.foreground_BHW.double(),
+        range_B=batch.range_B.double(),
+    )
+
+
+def stepped(job: TrainingJob, groups: list[list[int]], clip: float | None = None) -> Any:
+    """Weights after one step over these samples, in float64."""
+    torch.manual_seed(3)
+    network = VarNet(VarNetSettings(cascades=1, channels=2, pools=1, sens_channels=2, sens_pools=1))
+    network = network.double()
+    samples = Samples(job.train_scans, MaskSettings(), Needs(), 0)
+    batches = [doubled(collate([samples[0, i] for i in group])) for group in groups]
+    optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    stepper = Stepper(network, optimiser, scaler, LossSettings(), clip, torch.device("cpu"))
+    result = stepper(batches)
+    assert result.applied
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("groups", [[[0], [1], [2], [3]], [[0, 1, 2], [3]], [[0, 1], [2, 3]]])
+def test_accumulation_is_the_large_batch(make_job: Make, groups: list[list[int]]) -> None:
+    job = make_job("a")
+    large = stepped(job, [[0, 1, 2, 3]])
+    assert (stepped(job, groups) - large).abs().max() < 1e-12 * large.abs().max()
+
+
+def test_clipping_bounds_the_step(make_job: Make) -> None:
+    job = make_job("a")
+    torch.manual_seed(3)
+    network = VarNet(VarNetSettings(cascades=1, channels=2, pools=1, sens_channels=2, sens_pools=1))
+    before = torch.cat([p.detach().double().flatten() for p in network.parameters()])
+    after = stepped(job, [[0]], clip=1e-3)
+    assert abs(float(torch.linalg.norm(after - before)) - 1e-3) < 1e-6
+
+
+def poisoned(job: TrainingJob, value: complex) -> TrainingJob:
+    """The job with one bad sample in its second scan's first slice."""
+    scan = job.train_scans[1]
+    source = scan.source
+    stored = source.image("target", slice(None))
+    kspace = np.array(source.kspace_ZCHW)  # type: ignore[attr-defined]
+    kspace[0, 0, 12, 10] = value
+
+    class Poisoned(type(source)):  # type: ignore[misc]
+        def image(self, kind: str, z: slice) -> Any:
+            return None if stored is None else stored[z]
+
+    bad = replace(scan, source=Poisoned(kspace))
+    return replace(job, train_scans=(job.train_scans[0], bad, *job.train_scans[2:]))
+
+
+@pytest.mark.parametrize("value", [complex("nan"), complex("inf")])
+def test_a_bad_sample_never_reaches_the_weights(make_job: Make, value: complex) -> None:
+    said: list[str] = []
+    job = replace(poisoned(make_job("run"), value), warn=said.append)
+    train(job)
+    assert all(torch.isfinite(p).all() for p in job.network.parameters())
+    assert any("s2, slice 0" in text for text in said)
+    report = json.loads((job.folder / "nan_report.json").read_text())
+    assert report["slices"][0]["name"] == "s2"
+
+
+def test_too_many_bad_steps_stop_the_run_and_keep_the_last_good(make_job: Make) -> None:
+    job = poisoned(make_job("run", bad_step_limit=1), complex("nan"))
+    with pytest.raises(HealthError, match=r"s2, slice 0.*1 steps in a row"):
+        train(job)
+    path = Checkpoints(job.folder / "checkpoints", 2, lambda text: None).path("latest")
+    assert path is not None
+    state, _ = read_checkpoint(path)
+    assert all(torch.isfinite(tensor).all() for tensor in state.network.values())
+
+
+def test_no_memory_names_the_shape_and_what_helps(
+    make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    job = make_job("run")
+    monkeypatch.setattr(job.network, "forward", full)
+    with pytest.raises(HealthError, match=r"\(1, 1, 3, \d+, \d+\).*memory.cascades=recompute"):
+        train(job)
+
+
+def test_a_dead_worker_is_named_and_nothing_hangs(make_job: Make) -> None:
+    import os
+    import signal
+
+    job = make_job("run", workers=1)
+    parent = os.getpid()
+
+    class Killing(type(job.train_scans[0].source)):  # type: ignore[misc]
+        def kspace(self, z: slice) -> Any:
+            if os.getpid() != parent:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().kspace(z)
+
+    scans = tuple(
+        replace(scan, source=Killing(scan.source.kspace_ZCHW))  # type: ignore[attr-defined]
+        for scan in job.train_scans
+    )
+    with pytest.raises(HealthError, match="a data worker"):
+        train(replace(job, train_scans=scans))
+
+
+def test_schedules_are_what_the_teams_ran() -> None:
+    step = ScheduleSettings(name="step", start=5, size=11, gamma=0.3)
+    factors = [lr_factor(step, epoch, 0.0) for epoch in (0, 15, 16, 26, 27, 38)]
+    assert np.allclose(factors, [1, 1, 0.3, 0.3, 0.09, 0.027])
+    warm = ScheduleSettings(
+        name="linear-constant-step", warm_epochs=3, warm_from=0.1, start=15, size=5, gamma=0.3
+    )
+    factors = [lr_factor(warm, epoch, 0.0) for epoch in (0, 1, 2, 3, 19, 20, 25)]
+    # 2e-5, 8e-5, 1.4e-4, 2e-4, ..., 6e-5, 1.8e-5 at lr 2e-4
+    assert np.allclose(factors, [0.1, 0.4, 0.7, 1, 1, 0.3, 0.09])
+    cosine = ScheduleSettings(name="cosine", floor=0.1)
+    assert np.allclose([lr_factor(cosine, 0, p) for p in (0, 0.5, 1)], [1, 0.55, 0.1])
+
+
+def test_optimisers_are_torchs_own() -> None:
+    layer = torch.nn.Linear(2, 2)
+    optimiser = build_optimiser(OptimiserSettings(name="adamw", lr=0.1, weight_decay=0.5), layer)
+    assert isinstance(optimiser, torch.optim.AdamW)
+    assert optimiser.defaults["weight_decay"] == 0.5

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from scipy import fft as sfft
 
 from dealias.atomic import sha256
 from dealias.errors import SettingsError
@@ -19,8 +20,6 @@ from dealias.io.volume import Volume
 from dealias.io.write_fastmri import write_fastmri
 from dealias.io.write_snu import write_snu
 from dealias.physics.anatomy import Subject, render
-from dealias.physics.coils import rss
-from dealias.physics.fourier import ifft
 from dealias.physics.readout import centre_crop_or_pad
 from dealias.physics.sampling.snu import snu_mask
 from dealias.physics.scanner import Scanner
@@ -40,6 +39,7 @@ SPLITS = ("train", "val", "test")
 _REACH = 0.6
 """Slices lie at -0.6..0.6 through the body."""
 
+Objects = npt.NDArray[np.floating[Any]]
 Side = Annotated[int, Field(ge=16, le=8192)]
 Share = Annotated[float, Field(ge=0)]
 
@@ -169,11 +169,21 @@ def simulate(settings: SimulateSettings, out: Path, progress: Callable[[int], No
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(out, "something there", "a new or empty folder", "choose --out")
     plans = plan(settings)
+    _check_volumes(settings)
     write = write_snu if settings.layout == "snu" else write_fastmri
     for item in plans:
         write(out, item.split, make_volume(settings, item))
         progress(1)
     return len(plans)
+
+
+def _check_volumes(settings: SimulateSettings) -> None:
+    """Read every NIfTI file before anything is written."""
+    if settings.volumes:
+        from dealias.data.volumes import load_volume
+
+        for path in settings.volumes:
+            load_volume(path)
 
 
 def make_volume(settings: SimulateSettings, item: Plan) -> Volume:
@@ -209,14 +219,23 @@ def make_volume(settings: SimulateSettings, item: Plan) -> Volume:
 def rss_images(
     kspace_ZCHW: npt.NDArray[np.complex64], target_hw: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
-    """The challenge's label rule: RSS of the coil images, centre crop, zero-pad."""
-    images = [rss(ifft(torch.from_numpy(kspace_CHW)), 0) for kspace_CHW in kspace_ZCHW]
-    return centre_crop_or_pad(torch.stack(images), target_hw).numpy()
+    """The challenge's label rule: RSS of the coil images, centre crop, zero-pad.
+
+    Args:
+        kspace_ZCHW: Centred, orthonormal.
+        target_hw: (H, W) of the target.
+
+    Returns:
+        (Z, *target_hw) float32.
+    """
+    # magnitudes alone are wanted, and where k-space is centred changes phases alone: one shift of
+    # the combined image does what `physics.fourier.ifft` does with two of every coil
+    images = [np.linalg.norm(sfft.ifft2(one, norm="ortho"), axis=0) for one in kspace_ZCHW]
+    centred = np.fft.fftshift(np.stack(images), axes=(1, 2))
+    return centre_crop_or_pad(torch.from_numpy(centred), target_hw).numpy()
 
 
-def _object(
-    settings: SimulateSettings, item: Plan, scanner: Scanner
-) -> npt.NDArray[np.float32]:  # fmt: skip
+def _object(settings: SimulateSettings, item: Plan, scanner: Scanner) -> Objects:
     if settings.volumes:
         from dealias.data.volumes import axial_slices
 

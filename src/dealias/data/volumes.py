@@ -39,7 +39,8 @@ def axial_slices(
         SettingsError: nibabel is not installed.
     """
     volume, spacing = load_volume(path)
-    inside = np.flatnonzero((volume > 0.15 * np.percentile(volume, 99)).any(axis=(0, 1)))
+    bright = volume > 0.15 * np.percentile(volume, 99)
+    inside = np.flatnonzero(bright.any(axis=(0, 1)))
     low, high = (inside[0] + share * np.ptp(inside) for share in (_LOW, _HIGH))
     step = (high - low) / slices
     positions = low + step * (np.arange(slices) + (shift % 8) / 8)
@@ -69,5 +70,7 @@ def load_volume(path: Path) -> tuple[npt.NDArray[np.float32], tuple[float, float
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(*shape, -1)[..., 0]
     except (OSError, ValueError, ImageFileError) as error:
         raise DataError(path, f"no readable NIfTI ({error})", "a NIfTI volume", "") from None
+    if not np.isfinite(data).all() or data.max() <= 0:
+        raise DataError(path, "NaN or nothing above 0", "a magnitude image", "give another file")
     spacing = image.header.get_zooms()[:3]
     return data, (float(spacing[0]), float(spacing[1]), float(spacing[2]))

@@ -31,7 +31,8 @@ def write_fastmri(root: Path, split: str, volume: Volume) -> Path:
 
     Returns:
         Path of the file: `kspace`, `reconstruction_rss`, `ismrmrd_header`, `mask` where k-space is
-        masked; attributes acquisition, max, norm, anatomy, acceleration.
+        masked; attributes acquisition, max, norm, anatomy, acceleration, of masked files also
+        num_low_frequency, and the volume's own (such as patient_id, a hash).
     """
     path = root / f"multicoil_{split}" / f"{volume.name}.h5"
     height, width = volume.kspace_ZCHW.shape[-2:]
@@ -50,6 +51,7 @@ def write_fastmri(root: Path, split: str, volume: Volume) -> Path:
         target_hw = volume.target_ZHW.shape[1:]
     if not volume.full:
         datasets["mask"] = volume.mask.lines.astype(np.float32)
+        attributes["num_low_frequency"] = volume.mask.acs_count
     header = _HEADER.format(
         h=height, w=width, th=target_hw[0], tw=target_hw[1], last=width - 1, centre=width // 2
     )

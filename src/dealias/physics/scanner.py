@@ -87,7 +87,7 @@ class Scanner:
             radius, half = rng.uniform(0.95, 1.1), _GAP / 2 * rng.uniform(0.8, 1.2)
             field = _pole(position, radius, angle - half) - _pole(position, radius, angle + half)
             one[:] = field * np.exp(1j * rng.uniform(0, 2 * np.pi))
-        middle = np.ix_(range(self.coils), np.abs(y[:, 0]) < 0.8, np.abs(x[0]) < 0.8)
+        middle = np.ix_(np.arange(self.coils), np.abs(y[:, 0]) < 0.8, np.abs(x[0]) < 0.8)
         maps_CHW /= np.linalg.norm(maps_CHW[middle], axis=0).mean()
         return maps_CHW
 

@@ -1,0 +1,59 @@
+"""What people read before they run does run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "docs" / "guide"
+
+
+@pytest.fixture(scope="module")
+def guide_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set the guide names."""
+    folder = tmp_path_factory.mktemp("guide")
+    command = [
+        sys.executable, "-c", "from dealias.cli.main import main; main()", "simulate", "--subjects",
+        "3", "--slices", "2", "--coils", "6", "--size", "128x96", "--out", "guide-data",
+    ]  # fmt: skip
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def test_how_it_works_works(guide_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(guide_data)
+    names: dict[str, Any] = {}
+    found = blocks(GUIDE / "how-it-works.md")
+    assert len(found) == 11
+    for block in found:
+        exec(compile(block, "how-it-works.md", "exec"), names)
+
+
+def test_files_the_guide_names_exist() -> None:
+    text = (GUIDE / "how-it-works.md").read_text()
+    for name in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", text):
+        assert (ROOT / "src" / "dealias" / name).is_file(), name
+    for picture in re.findall(r"\]\((pictures/[^)]+)\)", text):
+        assert (GUIDE / picture).is_file(), picture
+
+
+def test_the_notebook_runs(guide_data: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(GUIDE / "first-steps.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "commit it without outputs"
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    resources = {"metadata": {"path": str(guide_data)}}
+    NotebookClient(notebook, timeout=120, resources=resources).execute()

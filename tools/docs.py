@@ -64,14 +64,14 @@ CELLS = [
     ("md", "# First steps\n\nOpen k-space, reconstruct it, score it, look at it. `guide-data` is "
      "simulated: `dealias simulate --subjects 3 --slices 2 --coils 6 --size 128x96 --out "
      "guide-data`. Research use only, not a medical device."),
-    ("code", "import dealias\n\nscans = dealias.open('guide-data/leaderboard')\n"
+    ("code", 'import dealias\n\nscans = dealias.open("guide-data/leaderboard")\n'
      "[(scan.name, scan.shape, scan.mask.nominal) for scan in scans]"),
     ("md", "A classical method stands where a model stands; so does a run folder: "
      "`dealias.load('runs/a')`."),
-    ("code", "model = dealias.load('cg-sense')\nscan = scans[0]\n"
+    ("code", 'model = dealias.load("cg-sense")\nscan = scans[0]\n'
      "result = dealias.reconstruct(model, scan)\nresult.image_ZHW.shape, result.residual_Z"),
-    ("code", "scores = dealias.score(result, scan, 'snu2025')\nassert all(s > 0 for s in "
-     "scores.ssim)\nscores.slices"),
+    ("code", 'scores = dealias.score(result, scan, "snu2025")\n'
+     "assert all(s > 0 for s in scores.ssim)\nscores.slices"),
     ("code", "dealias.plot(result, scan, z=0)"),
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dealias.physics.phantom import Ellipse, image, kspace, sinusoidal_maps
-from dealias.physics.scanner import FINENESS, Scanner, encode, mean_inside
+from dealias.physics.scanner import FINENESS, Scanner, encode, inside
 
 ELLIPSES = (Ellipse((0.02, -0.03), (0.40, 0.31), 0.2), Ellipse((0.1, 0.05), (0.1, 0.07), 1.0, -0.6))
 
@@ -38,10 +38,9 @@ def test_odd_sizes_are_centred_too(hw: tuple[int, int]) -> None:
 
 
 def test_a_resolved_object_keeps_its_values() -> None:
-    fine, small = np.zeros((96, 72), complex), (32, 24)
     y, x = np.mgrid[-48:48, -36:36]
-    fine = np.exp(-(y**2 + x**2) / 200) * np.exp(0.3j * x / 10)
-    found = np.fft.ifftshift(encode(fine, np.ones((1, 96, 72)), small)[0])
+    fine = np.exp(-(y**2 + x**2) / 80) * np.exp(0.03j * x)
+    found = np.fft.ifftshift(encode(fine, np.ones((1, 96, 72)), (32, 24))[0])
     found = np.fft.fftshift(np.fft.ifft2(found, norm="ortho"))
     np.testing.assert_allclose(found, fine[::3, ::3], atol=1e-5)
 
@@ -86,7 +85,8 @@ def test_the_scan_has_the_snr_asked_for(snr: float) -> None:
     noise = noisy.acquire(disc, np.random.default_rng(5))[0] - clean
     images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(clean, (1, 2)), norm="ortho"), (1, 2))
     signal = np.linalg.norm(images, axis=0)[disc[0, 1::3, 1::3] > 0].mean()
-    assert signal / noise.real.std() == pytest.approx(snr, rel=0.12)
+    assert signal == pytest.approx(quiet.signal, rel=0.03)
+    assert signal / noise.real.std() == pytest.approx(snr, rel=0.03)
 
 
 def test_maps_are_smooth_and_differ() -> None:
@@ -97,9 +97,10 @@ def test_maps_are_smooth_and_differ() -> None:
     middle_CHW = maps_CHW[:, np.abs(y[:, 0]) < 0.8][:, :, np.abs(x[0]) < 0.8]
     for axis in (1, 2):
         slope = np.abs(np.diff(middle_CHW, axis=axis)).max() / (x[0, 1] - x[0, 0])
-        assert slope < 2.5 * np.abs(middle_CHW).max()  # nothing finer than half the field of view
+        assert slope < 4 * np.abs(middle_CHW).max()  # nothing finer than a quarter field of view
     middle = middle_CHW.reshape(8, -1)
-    assert np.linalg.norm(middle, axis=0).mean() == pytest.approx(1, abs=0.05)
+    combined = np.linalg.norm(middle, axis=0)
+    assert combined.max() < 4 * combined.min()  # seen everywhere
     gram = np.abs(np.corrcoef(middle))
     assert (gram[~np.eye(8, dtype=bool)] < 0.98).all()
     # each coil is strongest near itself: eight different places
@@ -130,7 +131,7 @@ def test_an_empty_object_scans_to_noise_alone() -> None:
     one = scanner()
     found = one.acquire(np.zeros((1, *one.grid().shape_hw), np.float32), np.random.default_rng(0))
     assert found.real.std() == pytest.approx(one.signal / one.snr, rel=0.05)
-    assert mean_inside(np.zeros((2, 2), np.float32)) == 1
+    assert not inside(np.zeros((2, 2), np.float32)).any()
 
 
 def test_each_slice_has_noise_of_its_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from dealias.errors import DataError, SettingsError
 from dealias.physics.anatomy import Grid
 
 MAX_VOXELS = 1 << 29
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
+"""What nibabel lets through from damaged files."""
 _MARGIN = 1.1
 _LOW, _HIGH = 0.35, 0.85
 """Share of the head's height from which slices are taken: above the neck, below the crown."""
@@ -59,6 +62,7 @@ def load_volume(path: Path) -> tuple[npt.NDArray[np.float32], tuple[float, float
     try:
         import nibabel
         from nibabel.filebasedimages import ImageFileError
+        from nibabel.spatialimages import HeaderDataError
     except ImportError:
         do = "pip install 'dealias[volumes]'"
         raise SettingsError("--from", "no nibabel", "the extra `volumes`", do) from None
@@ -68,7 +72,7 @@ def load_volume(path: Path) -> tuple[npt.NDArray[np.float32], tuple[float, float
         if len(image.shape) < 3 or int(np.prod(image.shape)) > MAX_VOXELS:
             raise DataError(path, f"shape {image.shape}", "a 3-D volume", "give another file")
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(*shape, -1)[..., 0]
-    except (OSError, ValueError, ImageFileError) as error:
+    except (*_DAMAGE, ImageFileError, HeaderDataError) as error:
         raise DataError(path, f"no readable NIfTI ({error})", "a NIfTI volume", "") from None
     if not np.isfinite(data).all() or data.max() <= 0:
         raise DataError(path, "NaN or nothing above 0", "a magnitude image", "give another file")

@@ -29,10 +29,10 @@ class Scanner:
         encoded_hw: (H, W) of k-space; H includes readout oversampling.
         target_hw: (H, W) of the image that is scored; pixels are square, of the same size.
         coils: C.
-        snr: Mean signal inside the object over the standard deviation of the noise in the real
-            part (equally the imaginary part) of one coil's image, with maps whose
-            root-sum-of-squares is 1 on average over the middle of the field of view.
-        signal: Mean signal inside the object, in the data's units.
+        snr: Mean of the noiseless root-sum-of-squares image inside the object (`inside`) over the
+            standard deviation of the noise in the real part (equally the imaginary part) of one
+            coil's image.
+        signal: That mean, in the data's units.
     """
 
     encoded_hw: tuple[int, int]
@@ -63,7 +63,7 @@ class Scanner:
         """
         of_maps, of_phase, *of_noise = rng.spawn(2 + len(object_ZHW))
         maps_CHW, phase_ZHW = self.maps(of_maps), self.phase(of_phase, len(object_ZHW))
-        gain = np.float32(self.signal / mean_inside(object_ZHW))
+        gain = np.float32(self.signal / self._mean_signal(object_ZHW, maps_CHW))
         kspace_ZCHW = np.empty((len(object_ZHW), self.coils, *self.encoded_hw), np.complex64)
         for z, one in enumerate(of_noise):
             seen = encode(gain * object_ZHW[z] * phase_ZHW(z), maps_CHW, self.encoded_hw)
@@ -87,8 +87,6 @@ class Scanner:
             radius, half = rng.uniform(0.95, 1.1), _GAP / 2 * rng.uniform(0.8, 1.2)
             field = _pole(position, radius, angle - half) - _pole(position, radius, angle + half)
             one[:] = field * np.exp(1j * rng.uniform(0, 2 * np.pi))
-        middle = np.ix_(np.arange(self.coils), np.abs(y[:, 0]) < 0.8, np.abs(x[0]) < 0.8)
-        maps_CHW /= np.linalg.norm(maps_CHW[middle], axis=0).mean()
         return maps_CHW
 
     def phase(self, rng: np.random.Generator, slices: int) -> _Phase:
@@ -101,6 +99,16 @@ class Scanner:
         root = np.linalg.cholesky(self.covariance()).astype(np.complex64)
         sigma = np.complex64(self.signal / self.snr)
         return np.tensordot(sigma * root, white[0] + 1j * white[1], axes=1).astype(np.complex64)
+
+    def _mean_signal(self, object_ZHW: Real, maps_CHW: Complex) -> float:
+        """Mean of object times combined sensitivity; 1 for an empty object, which stays empty."""
+        y, x = self.grid().coordinates()
+        window = np.ix_(np.abs(y[:, 0]) <= 1, np.abs(x[0]) <= 1)
+        seen_ZHW = np.stack([one[window] for one in object_ZHW])
+        chosen_ZHW = inside(seen_ZHW)
+        rss_HW = np.linalg.norm([one[window] for one in maps_CHW], axis=0)
+        values = (seen_ZHW * rss_HW)[chosen_ZHW]
+        return float(values.mean(dtype=np.float64)) if values.size else 1.0
 
     def covariance(self) -> npt.NDArray[np.complex128]:
         """Noise covariance between coils, 1 on the diagonal.
@@ -131,19 +139,19 @@ class _Phase:
         return (rows * columns * np.exp(0.7j * d * y * x)).astype(np.complex64)
 
 
-def mean_inside(object_ZHW: Real) -> float:
-    """Mean over the object: the pixels above a fifth of the 99th percentile of what is not air.
+def inside(object_ZHW: Real) -> npt.NDArray[np.bool_]:
+    """Which pixels are of the object: above a fifth of its bright parts' signal.
 
     Args:
         object_ZHW: Magnitude in any unit.
 
     Returns:
-        The mean; 1 for an object of zeros, which stays one.
+        (Z, H, W) bool; all False for an object of zeros.
     """
     bright = object_ZHW[object_ZHW > 0.05 * object_ZHW.max()]
     if bright.size == 0:
-        return 1.0
-    return float(bright[bright > 0.2 * np.percentile(bright, 99)].mean(dtype=np.float64))
+        return np.zeros(object_ZHW.shape, dtype=bool)
+    return np.asarray(object_ZHW > 0.2 * np.percentile(bright, 99))
 
 
 def encode(image_HW: Complex, maps_CHW: Complex, size_hw: tuple[int, int]) -> Complex:

@@ -65,7 +65,7 @@ def summary(record: RunRecord) -> str:
     parts = [printable(record.run.get("recipe", "a run"))]
     if record.metrics:
         last = record.metrics[-1]
-        parts.append(f"{last.get('epoch', 0)} epochs, {last.get('step', 0)} steps")
+        parts.append(f"{last.get('epoch', 0) + 1} epochs, {last.get('step', 0)} steps")
         seconds = sum(row.get("seconds") or 0 for row in record.metrics)
         parts.append(f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds")
     return " · ".join(parts)
@@ -75,6 +75,9 @@ def facts(record: RunRecord) -> list[tuple[str, str]]:
     """Flat facts of run.json, as they are; lists and nested ones are counted or joined."""
     rows = []
     for key, value in record.run.items():
+        # where the data lay may name a person or a machine, and a report is passed on
+        if key == "data" or value in ([], {}, None, ""):
+            continue
         if isinstance(value, dict):
             text = ", ".join(f"{name} {item}" for name, item in value.items())
         elif isinstance(value, list):

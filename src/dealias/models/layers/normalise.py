@@ -14,7 +14,7 @@ class NormalisedDenoiser(nn.Module):
 
     Real and imaginary parts are each normalised by their mean and unbiased standard deviation over
     the image, so the whole is equivariant to scale; zero-padded to a multiple of 16; and, after the
-    network, unpadded and un-normalised. An image without variance is divided by 1.
+    network, unpadded and un-normalised. An image without variance gives its mean, zeros stay zeros.
 
     Args:
         network: Takes and gives (N, 2S, H, W) real.
@@ -53,7 +53,7 @@ def _normalise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean = groups.mean(dim=2, keepdim=True)
     std = groups.std(dim=2, keepdim=True)
     safe = torch.where(std == 0, torch.ones_like(std), std)
-    return ((groups - mean) / safe).reshape(x.shape), mean, safe
+    return ((groups - mean) / safe).reshape(x.shape), mean, std
 
 
 def _pads(size: int) -> tuple[int, int]:

@@ -1,0 +1,267 @@
+"""What every network of the table must do, at its tiny configuration."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dealias.engine.policies import MemoryPolicy
+from dealias.models.network import Network, NetworkEntry
+from dealias.models.table import NETWORKS
+from dealias.physics.fourier import fft
+from dealias.physics.sampling.mask import SamplingMask
+from dealias.physics.sampling.snu import snu_mask
+from dealias.scan.measurement import Measurement, Needs, measure, residual
+
+every_network = pytest.mark.parametrize("entry", list(NETWORKS), ids=lambda entry: entry.name)
+
+
+def build(entry: NetworkEntry, seed: int = 0, **changes: Any) -> Network:
+    torch.manual_seed(seed)
+    return entry.build(entry.tiny.model_copy(update=changes))
+
+
+def kspace(batch: int = 1, coils: int = 4, hw: tuple[int, int] = (32, 36), seed: int = 1,
+           dtype: torch.dtype = torch.complex64) -> torch.Tensor:  # fmt: skip
+    """A smooth object seen by smooth coils."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, hw[0]), torch.linspace(-1, 1, hw[1]), indexing="ij")
+    angle = torch.linspace(0, 6, coils)[:, None, None]
+    maps = torch.exp(-((x - angle.cos()) ** 2) - (y - angle.sin()) ** 2 + 1j * angle)
+    shift = torch.rand(batch, 1, 1, 1, 1, generator=generator)
+    image = ((x**2 + y**2) < 0.6) * (1 + torch.sin(9 * x + 6 * shift) * torch.cos(7 * y))
+    noise = torch.randn(batch, 1, coils, *hw, dtype=torch.complex64, generator=generator)
+    return (fft(image * maps) + 0.01 * noise).to(dtype)
+
+
+def run(network: Network, y: torch.Tensor, acceleration: int = 4) -> torch.Tensor:
+    mask = snu_mask(y.shape[-1], acceleration)
+    m = measured(network, y, mask)
+    return m.window(network(m).image_BHW)
+
+
+def measured(network: Network, y: torch.Tensor, mask: SamplingMask) -> Measurement:
+    return measure(y, [mask] * len(y), (y.shape[-2], y.shape[-1]), network.needs)
+
+
+def off(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((torch.linalg.norm(a - b) / torch.linalg.norm(b)).detach())
+
+
+@every_network
+def test_published_size(entry: NetworkEntry) -> None:
+    with torch.device("meta"):
+        network = entry.build(entry.settings())
+    assert sum(p.numel() for p in network.parameters()) == entry.parameters
+
+
+@every_network
+@pytest.mark.parametrize("hw", [(32, 36), (33, 35), (20, 51)])
+@pytest.mark.parametrize("coils", [1, 4, 20])
+def test_any_size_and_coils_give_images_and_gradients(
+    entry: NetworkEntry, hw: tuple[int, int], coils: int
+) -> None:
+    network = build(entry)
+    image = run(network, kspace(2, coils, hw))
+    assert image.shape == (2, *hw)
+    assert (image >= 0).all()
+    image.square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@every_network
+def test_a_batch_is_its_items(entry: NetworkEntry) -> None:
+    network = build(entry).eval()
+    y = kspace(2)
+    y[1] *= 50
+    together = run(network, y)
+    alone = torch.cat([run(network, y[:1]), run(network, y[1:])])
+    for item in range(2):
+        assert off(together[item], alone[item]) < 1e-5
+
+
+@every_network
+def test_a_blank_slice_is_zero_and_a_dead_coil_is_no_harm(entry: NetworkEntry) -> None:
+    network = build(entry).eval()
+    y = kspace(3)
+    y[0] = 0
+    y[1, :, 2] = 0
+    image = run(network, y)
+    assert torch.isfinite(image).all()
+    assert torch.equal(image[0], torch.zeros_like(image[0]))
+    assert image[1].max() > 0
+
+
+@every_network
+def test_an_empty_mask_gives_zeros(entry: NetworkEntry) -> None:
+    network = build(entry)
+    y = kspace()
+    empty = SamplingMask(np.zeros(36, bool), (18, 18))
+    m = measured(network, y, empty)
+    image = network(m).image_BHW
+    assert torch.equal(image, torch.zeros_like(image))
+    image.sum().backward()
+    for parameter in network.parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
+
+
+@every_network
+@pytest.mark.parametrize("scale", [2.0**-83, 1e-25, 3e-4, 1e25])
+def test_scale_goes_through(entry: NetworkEntry, scale: float) -> None:
+    network = build(entry).eval()
+    y = kspace()
+    plain, scaled = run(network, y).double(), run(network, y * scale).double()
+    assert torch.isfinite(scaled).all()
+    assert off(scaled / scale, plain) < (1e-12 if scale == 2.0**-83 else 1e-4)
+
+
+@every_network
+def test_coils_have_no_order(entry: NetworkEntry) -> None:
+    network = build(entry).eval()
+    y = kspace(coils=6)
+    assert off(run(network, y[:, :, [3, 1, 5, 0, 2, 4]]), run(network, y)) < 1e-5
+
+
+@every_network
+@pytest.mark.parametrize(
+    "policy",
+    [
+        MemoryPolicy(cascades="recompute"),
+        MemoryPolicy(blocks="recompute"),
+        MemoryPolicy(cascades="recompute", blocks="recompute"),
+    ],
+    ids=lambda policy: policy.explain(),
+)
+def test_recomputed_gradients_are_the_plain_ones(entry: NetworkEntry, policy: MemoryPolicy) -> None:
+    changes = {"dropout": 0.3} if "dropout" in entry.settings.model_fields else {}
+    results = []
+    for chosen in (MemoryPolicy(), policy):
+        network = build(entry, **changes).train()
+        chosen.apply(network)
+        torch.manual_seed(5)
+        image = run(network, kspace(2))
+        image.square().mean().backward()
+        results.append([image.detach(), *(p.grad for p in network.parameters())])
+    for plain, recomputed in zip(*results, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
+@every_network
+def test_coil_chunks_are_the_batched_coils(entry: NetworkEntry) -> None:
+    results = []
+    for coils in (None, 3):
+        network = build(entry).double()
+        MemoryPolicy(coils=coils).apply(network)
+        image = run(network, kspace(coils=7, dtype=torch.complex128))
+        image.square().mean().backward()
+        results.append([image.detach(), *(p.grad for p in network.parameters())])
+    for batched, chunked in zip(*results, strict=True):
+        assert torch.allclose(batched, chunked, rtol=1e-10, atol=1e-12)
+
+
+def kept_bytes(network: Network) -> int:
+    """Bytes of activations kept for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run(network, kspace())
+    return sum(kept.values())
+
+
+def test_recomputing_cascades_keeps_less() -> None:
+    entry = NETWORKS["varnet"]
+    plain, saving = build(entry, cascades=4), build(entry, cascades=4)
+    MemoryPolicy(cascades="recompute", coils=1).apply(saving)
+    assert kept_bytes(saving) < 0.4 * kept_bytes(plain)
+
+
+@every_network
+def test_two_instances_share_nothing_and_copies_are_their_own(entry: NetworkEntry) -> None:
+    a, b = build(entry, 0), build(entry, 0)
+    twin = copy.deepcopy(a)
+    before = run(b, kspace()).detach()
+    with torch.no_grad():
+        for parameter in a.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(run(b, kspace()), before)
+    assert torch.equal(run(twin, kspace()), before)
+    assert not torch.equal(run(a, kspace()), before)
+
+
+@every_network
+def test_the_same_seed_is_the_same_network(entry: NetworkEntry) -> None:
+    assert torch.equal(run(build(entry, 3), kspace()), run(build(entry, 3), kspace()))
+    assert not torch.equal(run(build(entry, 3), kspace()), run(build(entry, 4), kspace()))
+
+
+@every_network
+def test_it_runs_on_meta(entry: NetworkEntry) -> None:
+    with torch.device("meta"):
+        network = entry.build(entry.tiny)
+    y = torch.empty(1, 1, 4, 32, 36, dtype=torch.complex64, device="meta")
+    assert run(network, y).shape == (1, 32, 36)
+
+
+@every_network
+def test_cropped_rows_leave_the_measurement_alone(entry: NetworkEntry) -> None:
+    network = build(entry, readout_crop=2)
+    assert network.needs == Needs(readout_crop=2)
+    y = kspace(hw=(64, 36))
+    m = measure(y, [snu_mask(36, 4)], (24, 36), network.needs)
+    estimate = network(m)
+    assert estimate.image_BHW.shape == (1, 28, 36)
+    assert m.window(estimate.image_BHW).shape == (1, 24, 36)
+
+
+@every_network
+def test_it_learns_a_slice(entry: NetworkEntry) -> None:
+    network = build(entry)
+    y = kspace()
+    full = SamplingMask(np.ones(36, bool), (0, 36))
+    m = measured(network, y, full)
+    target = m.window(m.zero_filled())
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(40):
+        loss = (run(network, y) - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert min(losses[-5:]) < losses[0] / 3
+
+
+def test_varnet_without_refinement_is_zero_filled_with_a_small_residual() -> None:
+    network = build(NETWORKS["varnet"])
+    with torch.no_grad():
+        for cascade in network.cascades:  # type: ignore[union-attr]
+            cascade.denoiser.network.last.weight.zero_()
+            cascade.denoiser.network.last.bias.zero_()
+            cascade.denoiser.register_forward_hook(lambda module, args, out: 0 * out)
+    m = measured(network, kspace(), snu_mask(36, 4))
+    estimate = network(m)
+    assert off(estimate.image_BHW, m.zero_filled()) < 1e-6
+    assert residual(m, estimate) is not None
+
+
+def test_varnet_takes_masks_over_both_axes() -> None:
+    network = build(NETWORKS["varnet"])
+    rng = np.random.default_rng(0)
+    lines = rng.random((32, 36)) < 0.3
+    lines[12:20, 14:22] = True
+    mask = SamplingMask(lines, (14, 22), acs_rows=(12, 20))
+    m = measured(network, kspace(), mask)
+    image = network(m).image_BHW
+    assert m.axes == (-2, -1)
+    assert torch.isfinite(image).all()
+    assert image.max() > 0

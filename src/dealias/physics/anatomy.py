@@ -7,7 +7,6 @@ phase encode, in units in which the target's smaller half is 1; the grid may rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,9 +87,7 @@ def render(anatomy: str, subject: Subject, grid: Grid, depths: npt.NDArray[np.fl
     Returns:
         (Z, H, W) float32, >= 0, of the order of 1 inside.
     """
-    draw: Callable[[Subject, Grid, float, Textures], Field] = {"brain": _brain, "knee": _knee}[
-        anatomy
-    ]
+    draw = {"brain": _brain, "knee": _knee}[anatomy]
     textures = Textures(subject, grid)
     return np.stack([draw(subject, grid, float(depth), textures) for depth in depths])
 

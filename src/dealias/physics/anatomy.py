@@ -217,16 +217,15 @@ def _cortex(
     middle: float,
 ) -> None:  # fmt: skip
     """White matter with grey folds around fluid: lines that a random field draws, cut short."""
-    folds = _line_distance(
-        textures.at(1, 0.042, 2.0 * depth) + 0.4 * textures.at(2, 0.021, 3.0 * depth), grid
-    )
+    lines = textures.at(1, 0.042, 2.0 * depth) + 0.4 * textures.at(2, 0.021, 3.0 * depth)
+    folds = _line_distance(lines, grid)
     ribbon = 0.028 + 0.005 * textures.at(3, 0.1, depth)
     # a fold opens at the surface and closes at a depth that differs from place to place
     reach = 0.27 + 0.35 * max(depth - 0.2, 0) + 0.07 * textures.at(4, 0.12, 1.5 * depth)
     reach = reach.clip(0.1)
     gap = np.clip(0.013 * (1 - inner / reach), -0.02, 0.013)
     wander = canvas.x - np.float32(middle) - 0.02 * textures.at(5, 0.3, depth)
-    fissure = np.abs(wander) - 0.010 - 0.010 * (depth > 0.3)
+    fissure = np.abs(wander) - 0.010 - 0.02 * min(max(depth - 0.1, 0.0), 0.5)
     fissure = fissure + 0.5 * np.clip(inner - 0.22 - 0.8 * max(depth, 0), 0, 0.2)
     surface = np.minimum(np.minimum(inner, folds - gap), fissure)
     near = np.clip(1.6 - 1.2 * inner / reach, 0, 1)
@@ -245,21 +244,21 @@ def _deep_structures(
     pale = 0.4 * tissue["grey"] + 0.6 * tissue["white"]
     open_, seen = (max(1 - (2.0 * (depth - at)) ** 2, 0.0) for at in (0.1, -0.05))
     cy, cx = shift
+    mixed = 0.75 * tissue["grey"] + 0.25 * tissue["white"]
+    nuclei_of_a_side = (  # lentiform, its pale core, thalamus, caudate: y, x, radii, signal, turn
+        (0.04, 0.29, 0.19, 0.065, tissue["grey"], -0.25),
+        (0.05, 0.245, 0.10, 0.035, pale, -0.25),
+        (0.13, 0.10, 0.13, 0.085, mixed, 0.3),
+        (-0.13, 0.155, 0.10, 0.05, tissue["grey"], 0.2),
+    )
     for side in (-1, 1):
-        here = nuclei * seen
-        canvas.spot((cy + 0.04, cx + side * 0.29), (0.19 * here, 0.065 * here), tissue["grey"],
-                    -side * 0.25, 0.02)  # fmt: skip
-        canvas.spot((cy + 0.05, cx + side * 0.245), (0.10 * here, 0.035 * here), pale,
-                    -side * 0.25, 0.02)  # fmt: skip
-        canvas.spot((cy + 0.13, cx + side * 0.10), (0.13 * here, 0.085 * here),
-                    0.75 * tissue["grey"] + 0.25 * tissue["white"], side * 0.3, 0.02)  # fmt: skip
-        canvas.spot((cy - 0.13, cx + side * 0.155), (0.10 * here, 0.05 * here), tissue["grey"],
-                    side * 0.2, 0.015)  # fmt: skip
+        for down, out, tall, wide, value, turn in nuclei_of_a_side:
+            radii = (tall * nuclei * seen, wide * nuclei * seen)
+            canvas.spot((cy + down, cx + side * out), radii, value, side * turn, 0.02)
         for at, lean, long in ((-0.14, angle, 0.8), (0.20, -1.4 * angle, 1.0)):
             place = (cy + at, cx + side * (0.085 if at < 0 else 0.16))
-            canvas.spot(
-                place, (length * long * open_, width * open_), tissue["fluid"], -side * lean
-            )
+            radii = (length * long * open_, width * open_)
+            canvas.spot(place, radii, tissue["fluid"], -side * lean)
     canvas.spot((cy + 0.12, cx), (0.13 * seen, 0.014 * seen), tissue["fluid"])
 
 
@@ -286,42 +285,46 @@ def _hind_brain(
 
 def _spots(canvas: _Canvas, rng: np.random.Generator, depth: float, tissue: Tissues) -> None:
     """Vessels and small lesions, seen on the few slices that cut them."""
-    for _ in range(60):
-        where, radius = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.006, 0.016)
-        at, value = rng.uniform(-0.8, 0.8), rng.choice([0.1, 1.2])
-        seen = radius * max(1 - 3 * abs(depth - at), 0.0)
-        canvas.spot((where[0], where[1]), (seen, seen), float(value * tissue["fluid"]))
-    for _ in range(int(rng.integers(1, 8))):
-        where, radii = rng.uniform(-0.42, 0.42, 2), rng.uniform(0.012, 0.05, 2)
-        at, value, turn = rng.uniform([-0.7, 0.4, 0], [0.7, 2.0, 3])
-        seen = max(1 - 3 * abs(depth - at), 0.0)
-        canvas.spot((where[0], where[1]), (radii[0] * seen, radii[1] * seen), value, turn, 0.015)
+    for kind in ("vessel",) * 60 + ("lesion",) * int(rng.integers(1, 8)):
+        away, angle, at = (
+            0.4 * np.sqrt(rng.uniform()),
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(-1, 1),
+        )
+        where = (1.1 * away * np.cos(angle), 0.9 * away * np.sin(angle))
+        seen = max(1 - 3 * abs(depth - 0.75 * at), 0.0)
+        if kind == "vessel":
+            radius, value = rng.uniform(0.006, 0.016) * seen, rng.choice([0.1, 1.2])
+            canvas.spot(where, (radius, radius), float(value * tissue["fluid"]))
+        else:
+            tall, wide, value, turn = rng.uniform([0.012, 0.012, 0.4, 0], [0.05, 0.05, 2.0, 3])
+            canvas.spot(where, (tall * seen, wide * seen), value, turn, 0.015)
 
 
 def _knee(subject: Subject, grid: Grid, depth: float, textures: Textures) -> Field:
     rng, tissue, canvas = subject.rng(99), _drawn(subject.rng(98), _KNEE), _Canvas(grid)
-    y, x = canvas.y, canvas.x
     joint, lean, thick, girth = rng.uniform([-0.1, -0.08, 0.07, 0.90], [0.1, 0.08, 0.16, 1.04])
     mirror, wide = float(rng.choice([-1, 1])), rng.uniform(0.50, 0.58)
-    x = mirror * (x - np.float32(lean) * y)
+    y = canvas.y - np.float32(joint)
+    x = mirror * (canvas.x - np.float32(lean) * canvas.y)
     # the leg runs through the field of view from end to end, and touches its sides
-    leg = girth + 0.10 * (y - joint) ** 2 - np.abs(x) + 0.02 * textures.at(0, 0.3, depth)
+    leg = girth + 0.10 * y**2 - np.abs(x) + 0.02 * textures.at(0, 0.3, depth)
     canvas.put(leg, tissue["fat"])
     septa = _line_distance(textures.at(1, 0.06, depth, stretch=0.6), grid)
     canvas.put(np.minimum(0.006 - septa, leg - 0.03), 0.6 * tissue["fat"])
-    _muscles(canvas, grid, leg - thick - 0.05 * (1 + textures.at(2, 0.3, depth)), depth, textures,
-             tissue)  # fmt: skip
+    flesh = leg - thick - 0.05 * (1 + textures.at(2, 0.3, depth))
+    _muscles(canvas, grid, flesh, depth, textures, tissue)
     size = np.sqrt(1 - 0.45 * depth**2)
-    femur = _femur(y - np.float32(joint), x, wide * size, depth)
-    tibia = _tibia(y - np.float32(joint), x, wide * size)
-    _capsule(canvas, y - np.float32(joint), x, wide * size, tissue, textures, depth)
+    femur = _femur(y, x, wide * size, depth)
+    tibia = _tibia(y, x, wide * size)
+    _capsule(canvas, y, x, wide * size, tissue, textures, depth)
     for bone in (femur, tibia):
-        _bone(canvas, grid, bone, y - np.float32(joint), depth, textures, tissue)
-    fibula = _ellipse(y, x, (joint + 0.95, -0.80 * wide - 0.10), (0.62, 0.085 * size))
-    _bone(canvas, grid, fibula, y - np.float32(joint), depth, textures, tissue)
-    _ligaments(canvas, y - np.float32(joint), x, wide * size, depth, tissue, textures)
+        _bone(canvas, grid, bone, y, depth, textures, tissue)
+    fibula = _ellipse(y, x, (0.95, -0.80 * wide - 0.10), (0.62, 0.085 * size))
+    _bone(canvas, grid, fibula, y, depth, textures, tissue)
+    _ligaments(canvas, y, x, wide * size, depth, tissue, textures)
     # the coils' and the receiver's reach along the readout
-    fade = np.clip((1.75 - np.abs(y)) / 0.5, 0.05, 1)
+    fade = np.clip((1.75 - np.abs(canvas.y)) / 0.5, 0.05, 1)
     return _finish(canvas.image * fade, textures, depth)
 
 

@@ -23,6 +23,7 @@ def volume(**changes: object) -> Volume:
     rng = np.random.default_rng(0)
     kspace = rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE)
     images = rng.random((2, SHAPE[0], *TARGET_HW), dtype=np.float32)
+    images[:, -1, 3, 4] = 2, 3  # the largest value lies in the last slice
     made = Volume(
         name="brain_acc4_1",
         kspace_ZCHW=kspace.astype(np.complex64),

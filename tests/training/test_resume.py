@@ -103,6 +103,15 @@ def test_metrics_hold_each_epoch_once(make_job: Make, stop_after: Stop) -> None:
     ]  # fmt: skip
 
 
+def test_the_schedule_follows_the_epoch(make_job: Make, stop_after: Stop) -> None:
+    import json
+
+    job = interrupted(make_job, stop_after, [9], schedule=WARM, epochs=3)
+    rows = [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
+    rates = [row["lr"] for row in rows if row["kind"] == "train"]
+    assert rates == pytest.approx([1e-3, 1e-2, 3e-3])
+
+
 def damaged(folder: Path, how: str) -> None:
     state = folder / "state.pt"
     data = bytearray(state.read_bytes())

@@ -26,10 +26,35 @@ def checked(model: type[Model], values: Any, where: str = "") -> Model:
     Raises:
         SettingsError: Unknown key, wrong type, out of range; the first one, and how many more.
     """
+    _no_booleans_for_numbers(model, values, "")
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise _first(error, model, where) from None
+
+
+def _no_booleans_for_numbers(model: type[BaseModel], values: Any, where: str) -> None:
+    """YAML reads `no` as False, and pydantic reads False as 0."""
+    if not isinstance(values, dict):
+        return
+    for key, field in model.model_fields.items():
+        value = values.get(key)
+        if isinstance(value, bool) and bool not in _types(field.annotation):
+            raise SettingsError(
+                _path_of(where, key), str(value), "no truth value", "quote a text, write a number"
+            )
+        for inner in _models(field.annotation):
+            _no_booleans_for_numbers(inner, value, _path_of(where, key))
+
+
+def _path_of(where: str, key: str) -> str:
+    """The dotted path of a key below another."""
+    return f"{where}.{key}" if where else key
+
+
+def _types(annotation: Any) -> set[Any]:
+    parts = getattr(annotation, "__args__", ())
+    return {annotation}.union(*(_types(part) for part in parts)) if parts else {annotation}
 
 
 def _first(error: ValidationError, model: type[BaseModel], where: str) -> SettingsError:

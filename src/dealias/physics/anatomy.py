@@ -89,7 +89,7 @@ def render(anatomy: str, subject: Subject, grid: Grid, depths: npt.NDArray[np.fl
     """
     draw = {"brain": _brain, "knee": _knee}[anatomy]
     textures = Textures(subject, grid)
-    return np.stack([draw(subject, grid, float(depth), textures) for depth in depths])
+    return np.stack([draw(_Canvas(subject, textures, float(depth))) for depth in depths])
 
 
 def smooth_noise(rng: np.random.Generator, grid: Grid, size: float, stretch: float = 1.0) -> Field:
@@ -135,15 +135,26 @@ class Textures:
 
 
 class _Canvas:
-    """An image that tissues are laid on, one over the other."""
+    """One slice: an image that tissues are laid on, one over the other."""
 
-    def __init__(self, grid: Grid) -> None:
-        self.y, self.x = grid.coordinates()
-        self.image = np.zeros(grid.shape_hw, np.float32)
+    def __init__(self, subject: Subject, textures: Textures, depth: float) -> None:
+        self.subject, self.grid, self.depth = subject, textures.grid, depth
+        self.y, self.x = self.grid.coordinates()
+        self.image = np.zeros(self.grid.shape_hw, np.float32)
+        self._textures = textures
 
-    def put(self, depth: Field, value: Field | float, width: float = EDGE) -> None:
-        """Lay a tissue where depth (a distance to its border, positive inside) says."""
-        weight = np.clip(depth * np.float32(1 / width) + np.float32(0.5), 0, 1)
+    def texture(self, stream: int, size: float, turn: float, stretch: float = 1.0) -> Field:
+        """A random field that changes over about 1 / turn in depth."""
+        return self._textures.at(stream, size, turn * self.depth, stretch)
+
+    def finished(self) -> Field:
+        """With fine grain and slow shading, as tissue has."""
+        grain = 1 + 0.05 * self.texture(90, 0.007, 6) + 0.05 * self.texture(91, 0.2, 1)
+        return (self.image * grain).clip(0).astype(np.float32)
+
+    def put(self, within: Field, value: Field | float, width: float = EDGE) -> None:
+        """Lay a tissue where the distance to its border (positive inside) says."""
+        weight = np.clip(within * np.float32(1 / width) + np.float32(0.5), 0, 1)
         self.image += weight * (np.float32(1) * value - self.image)
 
     def spot(
@@ -158,8 +169,8 @@ class _Canvas:
         if rows.size == 0 or columns.size == 0:
             return
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        depth = _ellipse(self.y[box[0]], self.x[:, box[1]], centre, radii, turn)
-        weight = np.clip(depth / np.float32(width) + np.float32(0.5), 0, 1)
+        within = _ellipse(self.y[box[0]], self.x[:, box[1]], centre, radii, turn)
+        weight = np.clip(within / np.float32(width) + np.float32(0.5), 0, 1)
         self.image[box] += weight * (np.float32(value) - self.image[box])
 
 
@@ -184,19 +195,13 @@ def _drawn(rng: np.random.Generator, contrasts: tuple[dict[str, Point], ...]) ->
     return {name: float(rng.uniform(*limits)) for name, limits in kind.items()}
 
 
-def _finish(image: Field, textures: Textures, depth: float) -> Field:
-    """Fine grain and slow shading, as tissue has."""
-    grain = 1 + 0.05 * textures.at(90, 0.007, 6 * depth) + 0.05 * textures.at(91, 0.2, depth)
-    return (image * grain).clip(0).astype(np.float32)
-
-
-def _brain(subject: Subject, grid: Grid, depth: float, textures: Textures) -> Field:
-    rng, tissue, canvas = subject.rng(99), _drawn(subject.rng(98), _BRAIN), _Canvas(grid)
-    y, x = canvas.y, canvas.x
+def _brain(canvas: _Canvas) -> Field:
+    rng, tissue = canvas.subject.rng(99), _drawn(canvas.subject.rng(98), _BRAIN)
+    y, x, depth = canvas.y, canvas.x, canvas.depth
     tall, wide, tilt = rng.uniform([0.84, 0.66, -0.08], [0.92, 0.76, 0.08])
     shift: Point = tuple(rng.uniform(-0.02, 0.02, 2))
     size = np.sqrt(1 - 0.7 * depth**2)
-    bumps = 0.012 * textures.at(0, 0.3, depth)
+    bumps = 0.012 * canvas.texture(0, 0.3, 1)
     head = _ellipse(y, x, shift, (tall * size, wide * size), tilt) + bumps
     scalp, table, dura = rng.uniform([0.045, 0.06, 0.015], [0.08, 0.09, 0.03])
     canvas.put(head, tissue["fat"])
@@ -204,42 +209,37 @@ def _brain(subject: Subject, grid: Grid, depth: float, textures: Textures) -> Fi
     canvas.put(np.minimum(head - scalp - 0.3 * table, 0.4 * table + scalp - head), 0.6)
     canvas.put(head - scalp - table, tissue["fluid"])
     inner = head - scalp - table - dura
-    _cortex(canvas, grid, inner, depth, textures, tissue, shift[1])
-    _deep_structures(canvas, subject, depth, tissue, shift)
+    _cortex(canvas, inner, tissue, shift[1])
+    _deep_structures(canvas, tissue, shift)
     if depth < -0.25:
-        _hind_brain(canvas, inner, depth, textures, tissue, shift)
-    _spots(canvas, subject.rng(97), depth, tissue)
-    return _finish(canvas.image, textures, depth)
+        _hind_brain(canvas, inner, tissue, shift)
+    _spots(canvas, tissue)
+    return canvas.finished()
 
 
-def _cortex(
-    canvas: _Canvas, grid: Grid, inner: Field, depth: float, textures: Textures, tissue: Tissues,
-    middle: float,
-) -> None:  # fmt: skip
+def _cortex(canvas: _Canvas, inner: Field, tissue: Tissues, middle: float) -> None:
     """White matter with grey folds around fluid: lines that a random field draws, cut short."""
-    lines = textures.at(1, 0.042, 2.0 * depth) + 0.4 * textures.at(2, 0.021, 3.0 * depth)
-    folds = _line_distance(lines, grid)
-    ribbon = 0.028 + 0.005 * textures.at(3, 0.1, depth)
+    lines = canvas.texture(1, 0.042, 2.0) + 0.4 * canvas.texture(2, 0.021, 3.0)
+    folds = _line_distance(lines, canvas.grid)
+    ribbon = 0.028 + 0.005 * canvas.texture(3, 0.1, 1)
     # a fold opens at the surface and closes at a depth that differs from place to place
-    reach = 0.27 + 0.35 * max(depth - 0.2, 0) + 0.07 * textures.at(4, 0.12, 1.5 * depth)
+    reach = 0.27 + 0.35 * max(canvas.depth - 0.2, 0) + 0.07 * canvas.texture(4, 0.12, 1.5)
     reach = reach.clip(0.1)
     gap = np.clip(0.013 * (1 - inner / reach), -0.02, 0.013)
-    wander = canvas.x - np.float32(middle) - 0.02 * textures.at(5, 0.3, depth)
-    fissure = np.abs(wander) - 0.010 - 0.02 * min(max(depth - 0.1, 0.0), 0.5)
-    fissure = fissure + 0.5 * np.clip(inner - 0.22 - 0.8 * max(depth, 0), 0, 0.2)
+    wander = canvas.x - np.float32(middle) - 0.02 * canvas.texture(5, 0.3, 1)
+    fissure = np.abs(wander) - 0.010 - 0.02 * min(max(canvas.depth - 0.1, 0.0), 0.5)
+    fissure = fissure + 0.5 * np.clip(inner - 0.22 - 0.8 * max(canvas.depth, 0), 0, 0.2)
     surface = np.minimum(np.minimum(inner, folds - gap), fissure)
     near = np.clip(1.6 - 1.2 * inner / reach, 0, 1)
     canvas.put(surface, tissue["grey"])
-    fibres = tissue["white"] * (1 + 0.05 * textures.at(6, 0.018, 3 * depth))
+    fibres = tissue["white"] * (1 + 0.05 * canvas.texture(6, 0.018, 3))
     core = np.minimum(np.minimum(inner, fissure), folds - gap + (1 - near) * 0.1) - ribbon
     canvas.put(core, fibres, 2 * EDGE)
 
 
-def _deep_structures(
-    canvas: _Canvas, subject: Subject, depth: float, tissue: Tissues, shift: Point
-) -> None:
+def _deep_structures(canvas: _Canvas, tissue: Tissues, shift: Point) -> None:
     """Ventricles, thalamus, caudate, lentiform nucleus, third ventricle."""
-    rng = subject.rng(7)
+    rng, depth = canvas.subject.rng(7), canvas.depth
     length, width, angle, nuclei = rng.uniform([0.16, 0.025, 0.2, 0.9], [0.22, 0.055, 0.4, 1.15])
     pale = 0.4 * tissue["grey"] + 0.6 * tissue["white"]
     open_, seen = (max(1 - (2.0 * (depth - at)) ** 2, 0.0) for at in (0.1, -0.05))
@@ -262,16 +262,14 @@ def _deep_structures(
     canvas.spot((cy + 0.12, cx), (0.13 * seen, 0.014 * seen), tissue["fluid"])
 
 
-def _hind_brain(
-    canvas: _Canvas, inner: Field, depth: float, textures: Textures, tissue: Tissues, shift: Point
-) -> None:
+def _hind_brain(canvas: _Canvas, inner: Field, tissue: Tissues, shift: Point) -> None:
     """Cerebellum with fine leaves, brain stem and eyes, towards the neck."""
-    grown = min((-0.25 - depth) * 3, 1.0)
+    grown = min((-0.25 - canvas.depth) * 3, 1.0)
     cy, cx = shift
     lobe = _ellipse(canvas.y, canvas.x, (cy + 0.42, cx), (0.34 * grown, 0.46 * grown))
     lobe = np.minimum(lobe, inner)
     canvas.put(lobe + 0.02, tissue["fluid"])
-    leaves = np.sin(140 * lobe + 2.0 * textures.at(8, 0.08, 2 * depth))
+    leaves = np.sin(140 * lobe + 2.0 * canvas.texture(8, 0.08, 2))
     canvas.put(lobe, tissue["grey"])
     mix = tissue["white"] + (tissue["fluid"] - tissue["white"]) * 0.8 * (leaves > 0.4)
     canvas.put(np.minimum(lobe - 0.01, (leaves - 0.4) * 0.01), mix)
@@ -283,8 +281,9 @@ def _hind_brain(
         canvas.spot((cy - 0.55, cx + side * 0.24), (0.12 * grown, 0.12 * grown), tissue["fluid"])
 
 
-def _spots(canvas: _Canvas, rng: np.random.Generator, depth: float, tissue: Tissues) -> None:
+def _spots(canvas: _Canvas, tissue: Tissues) -> None:
     """Vessels and small lesions, seen on the few slices that cut them."""
+    rng, depth = canvas.subject.rng(97), canvas.depth
     for kind in ("vessel",) * 60 + ("lesion",) * int(rng.integers(1, 8)):
         away, angle, at = (
             0.4 * np.sqrt(rng.uniform()),
@@ -301,41 +300,40 @@ def _spots(canvas: _Canvas, rng: np.random.Generator, depth: float, tissue: Tiss
             canvas.spot(where, (tall * seen, wide * seen), value, turn, 0.015)
 
 
-def _knee(subject: Subject, grid: Grid, depth: float, textures: Textures) -> Field:
-    rng, tissue, canvas = subject.rng(99), _drawn(subject.rng(98), _KNEE), _Canvas(grid)
+def _knee(canvas: _Canvas) -> Field:
+    rng, tissue = canvas.subject.rng(99), _drawn(canvas.subject.rng(98), _KNEE)
     joint, lean, thick, girth = rng.uniform([-0.1, -0.08, 0.07, 0.90], [0.1, 0.08, 0.16, 1.04])
     mirror, wide = float(rng.choice([-1, 1])), rng.uniform(0.50, 0.58)
     y = canvas.y - np.float32(joint)
     x = mirror * (canvas.x - np.float32(lean) * canvas.y)
     # the leg runs through the field of view from end to end, and touches its sides
-    leg = girth + 0.10 * y**2 - np.abs(x) + 0.02 * textures.at(0, 0.3, depth)
+    leg = girth + 0.10 * y**2 - np.abs(x) + 0.02 * canvas.texture(0, 0.3, 1)
     canvas.put(leg, tissue["fat"])
-    septa = _line_distance(textures.at(1, 0.06, depth, stretch=0.6), grid)
+    septa = _line_distance(canvas.texture(1, 0.06, 1, stretch=0.6), canvas.grid)
     canvas.put(np.minimum(0.006 - septa, leg - 0.03), 0.6 * tissue["fat"])
-    flesh = leg - thick - 0.05 * (1 + textures.at(2, 0.3, depth))
-    _muscles(canvas, grid, flesh, depth, textures, tissue)
-    size = np.sqrt(1 - 0.45 * depth**2)
-    femur = _femur(y, x, wide * size, depth)
+    flesh = leg - thick - 0.05 * (1 + canvas.texture(2, 0.3, 1))
+    _muscles(canvas, flesh, tissue)
+    size = np.sqrt(1 - 0.45 * canvas.depth**2)
+    femur = _femur(y, x, wide * size, canvas.depth)
     tibia = _tibia(y, x, wide * size)
-    _capsule(canvas, y, x, wide * size, tissue, textures, depth)
+    _capsule(canvas, y, x, wide * size, tissue)
     for bone in (femur, tibia):
-        _bone(canvas, grid, bone, y, depth, textures, tissue)
+        _bone(canvas, bone, y, tissue)
     fibula = _ellipse(y, x, (0.95, -0.80 * wide - 0.10), (0.62, 0.085 * size))
-    _bone(canvas, grid, fibula, y, depth, textures, tissue)
-    _ligaments(canvas, y, x, wide * size, depth, tissue, textures)
+    _bone(canvas, fibula, y, tissue)
+    _ligaments(canvas, y, x, wide * size, tissue)
     # the coils' and the receiver's reach along the readout
     fade = np.clip((1.75 - np.abs(canvas.y)) / 0.5, 0.05, 1)
-    return _finish(canvas.image * fade, textures, depth)
+    canvas.image *= fade
+    return canvas.finished()
 
 
-def _muscles(
-    canvas: _Canvas, grid: Grid, inside: Field, depth: float, textures: Textures, tissue: Tissues
-) -> None:
+def _muscles(canvas: _Canvas, inside: Field, tissue: Tissues) -> None:
     """Bundles of fibres between sheets of fat, under a dark fascia."""
-    fibres = 0.6 * textures.at(10, 0.010, 2 * depth, 9.0) + 0.4 * textures.at(11, 0.03, depth, 6.0)
+    fibres = 0.6 * canvas.texture(10, 0.010, 2, 9.0) + 0.4 * canvas.texture(11, 0.03, 1, 6.0)
     canvas.put(inside + 0.012, tissue["dark"])
     canvas.put(inside, tissue["muscle"] * (1 + 0.16 * fibres))
-    sheets = _line_distance(textures.at(12, 0.11, 1.5 * depth, 5.0), grid)
+    sheets = _line_distance(canvas.texture(12, 0.11, 1.5, 5.0), canvas.grid)
     canvas.put(np.minimum(0.010 - sheets, inside - 0.01), 0.9 * tissue["fat"])
 
 
@@ -359,45 +357,36 @@ def _tibia(y: Field, x: Field, wide: float) -> Field:
     return np.minimum(narrowing - np.abs(x), top).astype(np.float32)
 
 
-def _bone(
-    canvas: _Canvas, grid: Grid, bone: Field, y: Field, depth: float, textures: Textures,
-    tissue: Tissues,
-) -> None:  # fmt: skip
+def _bone(canvas: _Canvas, bone: Field, y: Field, tissue: Tissues) -> None:
     """Dark cortex around marrow with trabeculae, vessels and the scar of the growth plate."""
-    mesh = 0.6 * textures.at(20, 0.010, 4 * depth, 2.5) + 0.4 * textures.at(21, 0.06, depth)
+    mesh = 0.6 * canvas.texture(20, 0.010, 4, 2.5) + 0.4 * canvas.texture(21, 0.06, 1)
     canvas.put(bone, tissue["dark"])
     canvas.put(bone - 0.022, tissue["marrow"] * (1 + 0.13 * mesh), 2 * EDGE)
-    scar = np.abs(np.abs(y) - 0.46 - 0.025 * textures.at(22, 0.15, depth))
+    scar = np.abs(np.abs(y) - 0.46 - 0.025 * canvas.texture(22, 0.15, 1))
     canvas.put(np.minimum(0.007 - scar, bone - 0.03), 0.4 * tissue["marrow"])
 
 
-def _capsule(
-    canvas: _Canvas, y: Field, x: Field, wide: float, tissue: Tissues, textures: Textures,
-    depth: float,
-) -> None:  # fmt: skip
+def _capsule(canvas: _Canvas, y: Field, x: Field, wide: float, tissue: Tissues) -> None:
     """Joint space: fat around, cartilage on both bones, a film of fluid, and the menisci."""
     around = np.minimum(0.20 - np.abs(y + 0.05), wide + 0.03 - np.abs(x))
     canvas.put(around, 0.8 * tissue["fat"], 0.03)
     space = np.minimum(0.075 - np.abs(y + 0.01), 0.97 * wide - np.abs(x))
-    canvas.put(space, tissue["cartilage"] * (1 + 0.05 * textures.at(30, 0.02, 2 * depth)))
+    canvas.put(space, tissue["cartilage"] * (1 + 0.05 * canvas.texture(30, 0.02, 2)))
     film = np.minimum(0.007 - np.abs(y + 0.005), 0.9 * wide - np.abs(x))
     canvas.put(film, tissue["fluid"])
     wedge = (np.abs(x) - 0.62 * wide) * 0.16 - np.abs(y + 0.005)
     canvas.put(np.minimum(wedge, 1.0 * wide - np.abs(x)), tissue["dark"])
 
 
-def _ligaments(
-    canvas: _Canvas, y: Field, x: Field, wide: float, depth: float, tissue: Tissues,
-    textures: Textures,
-) -> None:  # fmt: skip
+def _ligaments(canvas: _Canvas, y: Field, x: Field, wide: float, tissue: Tissues) -> None:
     """Collateral bands at both sides, cruciate ones in the notch, fluid around them."""
     for side, top, bottom in ((-1, -0.36, 0.30), (1, -0.36, 0.50)):
         bow = wide * (1.03 - 0.35 * (y + 0.03) ** 2)
         band = 0.016 - np.abs(x - side * bow)
         canvas.put(np.minimum(band, np.minimum(y - top, bottom - y)), tissue["dark"], 2 * EDGE)
-    notch = _ellipse(y, x, (-0.07, 0.0), (0.11 - 0.05 * depth, 0.15 * wide))
+    notch = _ellipse(y, x, (-0.07, 0.0), (0.11 - 0.05 * canvas.depth, 0.15 * wide))
     canvas.put(notch, tissue["fluid"])
-    stripes = 1 + 0.8 * np.abs(textures.at(31, 0.01, depth, 4.0))
+    stripes = 1 + 0.8 * np.abs(canvas.texture(31, 0.01, 1, 4.0))
     for side, slant in ((-1, 0.75), (1, 0.45)):
         band = 0.024 - np.abs(x - side * (0.02 + slant * (y + 0.08)))
         canvas.put(np.minimum(band, 0.10 - np.abs(y + 0.09)), tissue["dark"] * stripes)

@@ -17,6 +17,7 @@ MAX_VOXELS = 1 << 29
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, OverflowError, zlib.error)
 """What nibabel lets through from damaged files."""
 _MARGIN = 1.1
+"""Field of view over the head's longest side in plane: planned around the head, as on a scanner."""
 _LOW, _HIGH = 0.35, 0.85
 """Share of the head's height from which slices are taken: above the neck, below the crown."""
 
@@ -47,14 +48,29 @@ def axial_slices(
     low, high = (inside[0] + share * np.ptp(inside) for share in (_LOW, _HIGH))
     step = (high - low) / slices
     positions = low + step * (np.arange(slices) + (shift % 8) / 8)
-    reach = _MARGIN * max(n * s for n, s in zip(volume.shape[:2], spacing[:2], strict=True)) / 2
+    (middle_x, side_x), (middle_y, side_y) = _box(bright[..., int(low) : int(high) + 1])
+    reach = _MARGIN * max(side_x * spacing[0], side_y * spacing[1]) / 2
     y, x = grid.coordinates()
     for position in positions:
         plane = volume[:, :, int(round(position))]
-        rows = plane.shape[0] / 2 - 0.5 + x * reach / spacing[0] + 0 * y
-        columns = plane.shape[1] / 2 - 0.5 - y * reach / spacing[1] + 0 * x
+        rows = middle_x + x * reach / spacing[0] + 0 * y
+        columns = middle_y - y * reach / spacing[1] + 0 * x
         image = ndimage.map_coordinates(plane, [rows, columns], order=3, mode="constant")
         yield np.clip(image, 0, None).astype(np.float32)
+
+
+def _box(bright: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Middle and length, in voxels, of a head along the first two axes.
+
+    Ends are where 2 % of a line through the slab is bright: a speck of noise is no head.
+    """
+    ends = []
+    for axis in (0, 1):
+        others = tuple(other for other in range(3) if other != axis)
+        found = np.flatnonzero(bright.mean(axis=others) > 0.02)
+        found = found if found.size else np.arange(bright.shape[axis])
+        ends.append(((found[0] + found[-1]) / 2, float(found[-1] - found[0] + 1)))
+    return ends
 
 
 def load_volume(path: Path) -> tuple[npt.NDArray[np.float32], tuple[float, float, float]]:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+import signal
 
 _seen: dict[str, int] = {}
 
 
 def fault(point: str) -> None:
-    """Exit at once, as a power cut would, if DEALIAS_FAULT names this point.
+    """Send the signal that DEALIAS_FAULT asks for at this point.
 
     Args:
-        point: The name; DEALIAS_FAULT is POINT or POINT:N for its N-th passing, from 1.
+        point: The name. DEALIAS_FAULT is a list, separated by commas, of POINT:N:SIGNAL: at the
+            N-th passing of the point, from 1. SIGKILL kills this process, as a power cut would;
+            any other signal goes to the whole process group, as Slurm, systemd and Ctrl-C send it.
     """
-    wanted, _, count = os.environ.get("DEALIAS_FAULT", "").partition(":")
-    if wanted != point:
+    wishes = os.environ.get("DEALIAS_FAULT")
+    if not wishes:
         return
     _seen[point] = _seen.get(point, 0) + 1
-    if _seen[point] == int(count or 1):
-        os._exit(9)
+    for wish in wishes.split(","):
+        name, count, number = wish.split(":")
+        if name == point and int(count) == _seen[point]:
+            _send(signal.Signals[number])
+
+
+def _send(number: signal.Signals) -> None:
+    if number is signal.SIGKILL:
+        os.kill(os.getpid(), number)
+    else:
+        os.killpg(os.getpgrp(), number)

@@ -22,6 +22,7 @@ from dealias.faults import fault
 
 SCHEMA = 1
 STATE, MANIFEST, LATEST, BEST = "state.pt", "manifest.json", "latest", "best"
+_ASIDE = ".partial-old-"
 
 
 @dataclass
@@ -79,11 +80,10 @@ class Checkpoints:
             DiskError: The disk is full or may not be written; older checkpoints stay.
         """
         target = self.folder / f"{state.step:06d}"
-        self._set_aside(target)
         with replacing(target) as partial:
             partial.mkdir()
             fault("checkpoint-opened")
-            torch.save(vars(state), partial / STATE)
+            _write(vars(state), partial / STATE)
             fault("checkpoint-half-written")
             manifest = {
                 "schema": SCHEMA,
@@ -95,6 +95,7 @@ class Checkpoints:
             }
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
             fault("checkpoint-before-rename")
+            self._set_aside(target)
         fault("checkpoint-after-rename")
         self._point(state)
         self._prune(state)
@@ -108,6 +109,7 @@ class Checkpoints:
         """
         if not self.folder.is_dir():
             return None
+        self._bring_back()
         remove_stale(self.folder)
         candidates = sorted((p for p in self.folder.iterdir() if p.is_dir()), reverse=True)
         for candidate in candidates:
@@ -137,9 +139,17 @@ class Checkpoints:
     def _set_aside(self, target: Path) -> None:
         """Make room if this very step was saved before (the run is doing it again)."""
         if target.exists():
-            aside = target.with_name(f".partial-old-{target.name}")
+            aside = target.with_name(f"{_ASIDE}{target.name}")
             shutil.rmtree(aside, ignore_errors=True)
             target.rename(aside)
+            fault("checkpoint-set-aside")
+
+    def _bring_back(self) -> None:
+        """Undo a set-aside whose successor never came: it may be the only checkpoint there is."""
+        for aside in self.folder.glob(f"{_ASIDE}*"):
+            target = self.folder / aside.name.removeprefix(_ASIDE)
+            if not target.exists():
+                aside.rename(target)
 
     def _point(self, state: TrainState) -> None:
         write_bytes(self.folder / LATEST, f"{state.step:06d}\n".encode())
@@ -157,6 +167,17 @@ class Checkpoints:
             if old.name != best:
                 fault("checkpoint-pruning")
                 shutil.rmtree(old)
+
+
+def _write(values: dict[str, Any], path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            torch.save(values, file)
+    except RuntimeError as error:
+        # torch's own error does not say that the disk is full; the one behind it does
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def read_checkpoint(folder: Path) -> tuple[TrainState, dict[str, Any]]:

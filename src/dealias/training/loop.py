@@ -260,7 +260,6 @@ class _Run:
     def _validate(self) -> None:
         job, state = self.job, self.state
         job.progress(self._progress("validating"))
-        fault("validation")
         found = validate(
             self.network, job.val_scans, job.protocol, job.masks, job.training.seed, job.device,
             self._poll_validation,
@@ -275,6 +274,7 @@ class _Run:
             write_examples(job.folder, found)
 
     def _poll_validation(self) -> None:
+        fault("validation")
         reason = self._reason()
         if reason is not None:
             # the epoch's steps are done: they are saved, the validation is run again on resume

@@ -23,7 +23,7 @@ from dealias.engine.device import choose_device
 from dealias.inference.bundle import load_model
 from dealias.inference.reconstruct import Reconstruction
 from dealias.inference.reconstruct import reconstruct as _reconstruct
-from dealias.metrics.protocol import PROTOCOLS
+from dealias.metrics.protocol import protocol_named
 from dealias.metrics.scores import VolumeScores
 from dealias.report.figures import ERROR_GAIN
 from dealias.scan.measurement import Reconstructor
@@ -99,7 +99,7 @@ def score(
         SettingsError: Unknown protocol.
     """
     images = result.image_ZHW if isinstance(result, Reconstruction) else result
-    return PROTOCOLS[protocol].score(images, scan)
+    return protocol_named(protocol).score(images, scan)
 
 
 def plot(result: Reconstruction, scan: Scan, z: int = 0) -> Figure:

@@ -94,6 +94,69 @@ def test_a_bad_sample_never_reaches_the_weights(make_job: Make, value: complex) 
     assert report["slices"][0]["name"] == "s2"
 
 
+def test_a_gradient_that_is_not_finite_is_no_step(make_job: Make) -> None:
+    """The loss is sound, its gradient is not: weights and Adam's moments must not see it."""
+    job = make_job("run", bad_step_limit=50)
+    calls = [0]
+
+    def break_some(gradient: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        return gradient * float("nan") if calls[0] in (2, 5) else gradient
+
+    said: list[str] = []
+    next(job.network.parameters()).register_hook(break_some)
+    train(replace(job, warn=said.append))
+    assert len(said) == 2
+    path = Checkpoints(job.folder / "checkpoints", 2, lambda text: None).path("latest")
+    assert path is not None
+    state, _ = read_checkpoint(path)
+    moments = [value for one in state.optimiser["state"].values() for value in one.values()]
+    assert all(torch.isfinite(tensor).all() for tensor in [*state.network.values(), *moments])
+    assert {float(one["step"]) for one in state.optimiser["state"].values()} == {state.step - 2.0}
+
+
+def test_one_bad_batch_spoils_its_whole_step(make_job: Make) -> None:
+    """Half of an accumulated gradient would be another step than the one asked for."""
+    job = poisoned(make_job("run", accumulation=2, epochs=1), complex("nan"))
+    train(job)
+    path = Checkpoints(job.folder / "checkpoints", 2, lambda text: None).path("latest")
+    assert path is not None
+    state, _ = read_checkpoint(path)
+    assert {float(one["step"]) for one in state.optimiser["state"].values()} == {state.step - 1.0}
+
+
+def test_an_exploding_loss_is_named(make_job: Make) -> None:
+    job = make_job("run", epochs=1)
+    job = replace(job, loss=LossSettings(kind="l1", foreground=False))
+    last = job.train_scans[3]
+    stated = replace(last, data_range=(last.data_range or 1.0) * 1e-6)  # not the scale it has
+    said: list[str] = []
+    train(replace(job, train_scans=(*job.train_scans[:3], stated), warn=said.append))
+    assert any(text.startswith("s4, slice") and "times the mean" in text for text in said)
+    assert not any(text.startswith(("s1", "s2", "s3")) for text in said)
+
+
+@pytest.mark.parametrize("total", [float("nan"), float("-inf")])
+def test_a_validation_without_a_number_is_never_the_best(
+    make_job: Make, monkeypatch: pytest.MonkeyPatch, total: float
+) -> None:
+    from dealias.training import loop
+
+    real = loop.validate
+    count = [0]
+
+    def sometimes(*args: Any) -> Any:
+        found = real(*args)
+        count[0] += 1
+        return found if count[0] > 1 else replace(found, scores=replace(found.scores, total=total))
+
+    monkeypatch.setattr(loop, "validate", sometimes)
+    job = make_job("run")
+    train(job)
+    best = json.loads((job.folder / "finished.json").read_text())["best"]
+    assert best["epoch"] == 1
+
+
 def test_too_many_bad_steps_stop_the_run_and_keep_the_last_good(make_job: Make) -> None:
     job = poisoned(make_job("run", bad_step_limit=1), complex("nan"))
     with pytest.raises(HealthError, match=r"s2, slice 0.*1 steps in a row"):

@@ -32,7 +32,10 @@ def reconstruct(
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
     mask: Annotated[
         str | None,
-        typer.Option(help="Undersample fully sampled data by the challenge's rule: snu:4, snu:8."),
+        typer.Option(
+            help="Undersample fully sampled data: snu:4 or snu:8 (the challenge's rule), or a file "
+            "that holds a mask (.npy, or .h5 with `mask`)."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; else chosen.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Slices worked on at once.")] = 1,
@@ -83,16 +86,21 @@ def mask_rule(text: str | None) -> Callable[[Scan], SamplingMask | None]:
     """What --mask says: a mask for each scan, or None for the scan's own.
 
     Raises:
-        SettingsError: It is not "snu:" and a whole number.
+        SettingsError: It is neither "snu:" and a whole number nor a file of masks.
+        DataError: The file holds no mask.
     """
     from dealias.errors import SettingsError
+    from dealias.io.mask import load_mask
     from dealias.physics.sampling.snu import snu_mask
 
     if text is None:
         return lambda scan: None
+    if Path(text).suffix in {".npy", ".h5", ".hdf5"}:
+        stored = load_mask(Path(text))
+        return lambda scan: stored
     family, _, number = text.partition(":")
     if family != "snu" or not number.isdecimal() or int(number) < 1:
-        raise SettingsError("--mask", f"'{text}'", "snu:4, snu:8, ...")
+        raise SettingsError("--mask", f"'{text}'", "snu:4, snu:8, ..., or a .npy or .h5 file")
     return lambda scan: snu_mask(scan.shape[3], int(number))
 
 

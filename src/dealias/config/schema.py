@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dealias.data.remask import MaskSettings
 from dealias.engine.policies import MemoryPolicy
-from dealias.metrics.protocol import PROTOCOLS
+from dealias.errors import SettingsError
+from dealias.metrics.protocol import PROTOCOLS, protocol_named
 from dealias.models.table import AnySettings
 from dealias.models.varnet import VarNetSettings
 from dealias.training.losses import LossSettings
@@ -61,6 +62,9 @@ class Recipe(BaseModel):
     @field_validator("protocol")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in PROTOCOLS:
-            raise ValueError(f"one of {', '.join(PROTOCOLS.names)}")
-        return name
+        try:
+            return protocol_named(name).name
+        except SettingsError:
+            known = ", ".join(PROTOCOLS.names)
+            text = f"one of {known}; snu2025@3e-05 sets a foreground threshold"
+            raise ValueError(text) from None

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dealias.errors import SettingsError
+from dealias.models.table import NETWORKS
 from dealias.table import nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -82,7 +83,7 @@ def _shown(value: Any) -> str:
 def _is_tag(part: Any, model: type[BaseModel]) -> bool:
     """Whether a part of the path is the name of a union's member, which nobody wrote."""
     field = model.model_fields.get("network")
-    return field is not None and part in ("unet", "varnet")
+    return field is not None and part in NETWORKS.names
 
 
 def _keys(model: type[BaseModel], path: list[Any]) -> set[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dealias.errors import DataError
+from dealias.io.mask import load_mask
 from dealias.physics.sampling.fastmri import equispaced_mask, random_mask
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.sampling.snu import snu_mask
@@ -19,16 +22,25 @@ class MaskSettings(BaseModel):
 
     Attributes:
         kind: "stored" takes each scan's own mask; "snu", "equispaced" (random offset) and "random"
-            draw an acceleration, and re-mask fully sampled scans by that rule.
+            draw an acceleration, and re-mask fully sampled scans by that rule; "file" re-masks
+            them by one stored mask.
         accelerations: To draw from, with equal chances.
         centre_fraction: Share of ACS lines of the equispaced and random rules.
+        file: The mask of kind "file": .npy, or .h5 with `mask`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["stored", "snu", "equispaced", "random"] = "stored"
+    kind: Literal["stored", "snu", "equispaced", "random", "file"] = "stored"
     accelerations: tuple[int, ...] = Field(default=(4, 8), min_length=1)
     centre_fraction: float = Field(default=0.08, gt=0, lt=1)
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _has_its_file(self) -> MaskSettings:
+        if (self.kind == "file") != (self.file is not None):
+            raise ValueError("kind=file and file go together: set both or neither")
+        return self
 
 
 def training_mask(
@@ -56,6 +68,8 @@ def training_mask(
     if not scan.full:
         do = "set masks.kind=stored"
         raise DataError(scan.name, "k-space that is masked already", "fully sampled k-space", do)
+    if settings.file is not None:
+        return _stored(settings.file, scan)
     rng = generator(seed, "mask", epoch, index)
     width, acceleration = scan.shape[3], int(rng.choice(settings.accelerations))
     if settings.kind == "snu":
@@ -64,3 +78,14 @@ def training_mask(
         offset = int(rng.integers(acceleration))
         return equispaced_mask(width, acceleration, settings.centre_fraction, offset)
     return random_mask(width, acceleration, settings.centre_fraction, rng)
+
+
+def _stored(path: Path, scan: Scan) -> SamplingMask:
+    mask = _load(path)
+    if mask.lines.shape not in (scan.shape[3:], scan.shape[2:]):
+        expected = f"{scan.shape[3:]} or {scan.shape[2:]}, as {scan.name} has"
+        raise DataError(path, f"a mask of shape {mask.lines.shape}", expected, "set masks.file")
+    return mask
+
+
+_load = cache(load_mask)

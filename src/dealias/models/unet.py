@@ -28,7 +28,7 @@ class UnetSettings(NetworkSettings):
     """
 
     name: Literal["unet"] = "unet"
-    channels: int = Field(default=32, ge=1)
+    channels: int = Field(default=32, ge=1, le=1024)
     pools: int = Field(default=4, ge=1, le=4)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 

@@ -30,10 +30,10 @@ class VarNetSettings(NetworkSettings):
     """
 
     name: Literal["varnet"] = "varnet"
-    cascades: int = Field(default=12, ge=1)
-    channels: int = Field(default=18, ge=1)
+    cascades: int = Field(default=12, ge=1, le=100)
+    channels: int = Field(default=18, ge=1, le=1024)
     pools: int = Field(default=4, ge=1, le=4)
-    sens_channels: int = Field(default=8, ge=1)
+    sens_channels: int = Field(default=8, ge=1, le=1024)
     sens_pools: int = Field(default=4, ge=1, le=4)
 
 

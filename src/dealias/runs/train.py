@@ -17,7 +17,7 @@ from dealias.data.catalogue import open_split
 from dealias.data.remask import training_mask
 from dealias.errors import CheckpointError, DataError
 from dealias.inference.bundle import save_bundle
-from dealias.metrics.protocol import PROTOCOLS
+from dealias.metrics.protocol import protocol_named
 from dealias.models.table import build_network
 from dealias.randomness import torch_seed
 from dealias.runs.folder import SETTINGS, RunFolder
@@ -130,7 +130,7 @@ def _run(
         train(
             TrainingJob(
                 network, recipe.masks, recipe.loss, recipe.optimiser, recipe.schedule,
-                recipe.training, *scans, PROTOCOLS[recipe.protocol], folder.main, device, stop,
+                recipe.training, *scans, protocol_named(recipe.protocol), folder.main, device, stop,
                 hooks.time_limit, hooks.progress, warn, recipe.model_dump(mode="json"),
             )
         )  # fmt: skip

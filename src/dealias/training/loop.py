@@ -35,6 +35,10 @@ from dealias.training.step import Stepper, StepResult
 from dealias.training.task import validate, write_examples
 
 
+EXPLOSION = 1e3
+"""A slice's loss this many times the epoch's mean is worth a warning."""
+
+
 class Stopped(Exception):
     """The run was asked to stop; a checkpoint was saved. Its argument is the reason."""
 
@@ -224,6 +228,7 @@ class _Run:
         state = self.state
         if result.applied or result.overflow:
             state.bad_steps = 0
+            self._warn_of_explosion(result)
             state.loss_sum += sum(result.losses)
             state.loss_count += len(result.losses)
             return
@@ -245,6 +250,13 @@ class _Run:
             found = f"{state.bad_steps} steps in a row without a finite loss and gradient"
             do = "run `dealias check` on the data, or lower optimiser.lr; see nan_report.json"
             raise HealthError(f"{name}, slice {z}", found, "", do)
+
+    def _warn_of_explosion(self, result: StepResult) -> None:
+        mean = self.state.loss_sum / max(self.state.loss_count, 1)
+        for (name, z), value in zip(result.names, result.losses, strict=True):
+            if 0 < EXPLOSION * mean < value:
+                text = f"{name}, slice {z}: loss {value:.3g}, {value / mean:.0f} times the mean"
+                self.job.warn(f"{text}; is its scale that of the others? run `dealias check`")
 
     def _end_epoch(self) -> None:
         state, training = self.state, self.job.training

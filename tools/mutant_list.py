@@ -221,7 +221,7 @@ MUTANTS = [
         "src/dealias/training/checkpoint.py",
         "        self._bring_back()\n",
         "",
-        "tests/faults/test_kill.py",
+        "tests/training/test_resume.py",
     ),
     Mutant(
         "mask-of-the-wrong-polarity",

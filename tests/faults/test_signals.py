@@ -58,8 +58,10 @@ def test_a_dead_worker_is_said_and_the_run_saved(
     while not (run / "main" / "checkpoints" / "latest").exists():
         time.sleep(0.01)
     os.kill(a_child(running.process.pid), signal.SIGKILL)
-    assert running.wait() == 5
-    assert running.err.splitlines()[-1].startswith("error: a data worker: found it died")
+    assert running.wait() == 5, running.err
+    said = [line for line in running.err.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1, running.err
+    assert said[0].startswith("error: a data worker: found it died")
     resumed = train("training.epochs=2", "training.workers=0")
     assert resumed.wait() == 0, resumed.err
     assert (run / "main" / "finished.json").exists()

@@ -166,6 +166,27 @@ def test_a_pointer_that_leads_nowhere_is_no_loss(make_job: Make, stop_after: Sto
     assert final(job)["epoch"] == 2
 
 
+def test_the_only_checkpoint_survives_a_crash_while_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dealias.training import checkpoint
+
+    checkpoints = Checkpoints(tmp_path, 2, lambda text: None)
+    checkpoints.save(TrainState(step=3, position=3), {})
+
+    def crash(point: str) -> None:
+        if point == "checkpoint-set-aside":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "fault", crash)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(TrainState(step=3, epoch=1), {})
+    assert not (tmp_path / "000003").exists()
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert (loaded[0].step, loaded[0].position) == (3, 3)
+
+
 def test_old_checkpoints_go_and_the_best_stays(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, 2, lambda text: None)
     best = {"total": 0.9, "epoch": 0, "step": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -54,6 +55,8 @@ def batches(
         worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
         timeout=WORKER_TIMEOUT if workers else 0,
+        # forked workers see at once when this process is killed; a fork server would hide it
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
     try:
         for batch in loader:
@@ -61,10 +64,18 @@ def batches(
                 raise batch
             yield batch
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        do = "is memory short? try training.workers=0"
-        raise HealthError("a data worker", f"it died ({str(error)[:80]})", "", do) from None
+        raise worker_died(error) or error from None
+
+
+def worker_died(error: RuntimeError) -> HealthError | None:
+    """The user's version of torch's error about a dead worker; None if it is another error.
+
+    torch raises it from a signal handler: wherever the main process happens to be.
+    """
+    if "DataLoader worker" not in str(error):
+        return None
+    do = "is memory short? try training.workers=0"
+    return HealthError("a data worker", f"it died ({str(error)[:80]})", "", do)
 
 
 def _collate(items: list[Sample | UserError]) -> Batch | UserError:

@@ -26,7 +26,7 @@ from dealias.models.network import Network
 from dealias.randomness import torch_seed
 from dealias.scan.scan import Scan
 from dealias.training.checkpoint import Checkpoints, TrainState
-from dealias.training.loader import batches
+from dealias.training.loader import batches, worker_died
 from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings, build_optimiser
 from dealias.training.schedules import ScheduleSettings, lr_factor
@@ -150,7 +150,11 @@ class _Run:
     def run(self) -> None:
         self._resume()
         while self.state.epoch < self.job.training.epochs:
-            self._epoch()
+            try:
+                self._epoch()
+            except RuntimeError as error:
+                # perhaps in the middle of a step: the newest checkpoint stands, nothing is saved
+                raise worker_died(error) or error from None
         facts = {"step": self.state.step, "epochs": self.state.epoch, "best": self.state.best}
         write_json(self.job.folder / "finished.json", facts)
 

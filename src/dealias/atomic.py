@@ -31,7 +31,9 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         DiskError: The disk is full, or the folder cannot be written.
     """
-    partial = target.with_name(f"{_PARTIAL}{os.getpid()}-{target.name}")
+    # a short name: the target's own may already be as long as the file system allows
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]
+    partial = target.with_name(f"{_PARTIAL}{os.getpid()}-{digest}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial

@@ -61,7 +61,7 @@ def make_scan() -> MakeScan:
             source=Stored(target_ZHW),
             cell=cell,
             data_range=data_range,
-            boxes=boxes,
+            find_boxes=lambda: boxes,
         )
 
     return make

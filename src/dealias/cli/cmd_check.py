@@ -41,14 +41,14 @@ def check(
         findings = run(data, progress=advance)
     if json is not None:
         write_json(json, [finding.to_json() for finding in findings])
-    _show(findings, verbose)
+    _show(findings, data, verbose)
     level = worst(findings)
     if level == "FAIL" or (strict and level == "WARN"):
         raise typer.Exit(REFUSED)
     typer.echo(f"next: dealias train varnet --data {data} --out runs/a")
 
 
-def _show(findings: list[Finding], verbose: bool) -> None:
+def _show(findings: list[Finding], data: Path, verbose: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -60,7 +60,8 @@ def _show(findings: list[Finding], verbose: bool) -> None:
         for column in ("", "file", "item", "found", "expected", "do"):
             table.add_column(column, overflow="fold")
         for one in shown:
-            parts = (one.level, one.file, one.item, one.found, one.expected, one.do)
+            file = one.file.removeprefix(f"{data}/")
+            parts = (one.level, file, one.item, one.found, one.expected, one.do)
             table.add_row(*map(printable, parts))
         console = Console(width=max(110, Console().width), markup=False, highlight=False)
         console.print(table)

@@ -9,13 +9,15 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from dealias.data.catalogue import is_data
 from dealias.data.checks import check_scan
-from dealias.data.findings import Finding
+from dealias.data.findings import Finding, Level
 from dealias.errors import DataError, UserError
+from dealias.io.guard import open_guarded
 from dealias.io.open import open_scan
 
 TIMEOUT_SECONDS = 600
@@ -32,12 +34,14 @@ class Checked:
         findings: What was found.
         id: Content hash of the scan, or None if it could not be opened.
         family: Mask family and acceleration, for the data set's summary.
+        patient: The file's attribute `patient_id`, or None.
     """
 
     file: Path
     findings: tuple[Finding, ...]
     id: str | None
     family: str | None
+    patient: str | None = None
 
 
 def check(
@@ -61,7 +65,7 @@ def check(
     checked = _in_children(kspace, workers, progress)
     for one in checked:
         findings += one.findings
-    return findings + _duplicates(checked) + _rules(checked)
+    return findings + _duplicates(checked) + _people(checked) + _rules(checked)
 
 
 def find_files(path: Path) -> list[Path]:
@@ -89,7 +93,9 @@ def check_file(file: Path) -> Checked:
         findings = check_scan(scan, file, training=bool(folders & (_TRAINING | _HELD_OUT)))
         mask = scan.mask
         family = f"{mask.family} X{mask.nominal:g}" if mask and mask.nominal else None
-        return Checked(file, tuple(findings), scan.id, family)
+        with open_guarded(file) as opened:
+            patient = opened.text("patient_id")
+        return Checked(file, tuple(findings), scan.id, family, patient)
     except UserError as error:
         where, found, expected, do = error.args
         item = str(where).removeprefix(f"{file}: ")
@@ -158,22 +164,48 @@ def _pairs(files: list[Path]) -> tuple[list[Finding], list[Path]]:
 
 
 def _duplicates(checked: list[Checked]) -> list[Finding]:
-    by_id: dict[str, list[Path]] = defaultdict(list)
-    for one in checked:
-        if one.id is not None:
-            by_id[one.id].append(one.file)
+    """The same scan twice: forbidden across sets, odd within one."""
     findings = []
-    for files in by_id.values():
-        if len(files) > 1:
-            trained = any({part.name for part in file.parents} & _TRAINING for file in files)
-            held = any(not {part.name for part in file.parents} & _TRAINING for file in files)
-            level, item = ("FAIL", "leak") if trained and held else ("WARN", "duplicate")
-            others = ", ".join(str(file) for file in files[1:4])
-            do = "keep each person in one set alone"
-            findings.append(
-                Finding(level, str(files[0]), item, f"the same scan as {others}", "one copy", do)  # type: ignore[arg-type]
-            )
+    for files in _groups(checked, "id"):
+        level: Level = "FAIL" if _across(files) else "WARN"
+        item = "leak" if _across(files) else "duplicate"
+        found, do = f"the same scan as {_names(files[1:])}", "keep each person in one set alone"
+        findings.append(Finding(level, str(files[0]), item, found, "one copy", do))
     return findings
+
+
+def _people(checked: list[Checked]) -> list[Finding]:
+    """One person in train and in another set, as `patient_id` tells; the name stays unsaid."""
+    findings = []
+    for files in _groups(checked, "patient"):
+        held_out = [file for file in files if not _trained(file)]
+        if _across(files) and held_out:
+            found = f"a person of the training set: {_names(held_out)}"
+            do = "keep each person in one set alone"
+            findings.append(Finding("WARN", str(files[0]), "leak", found, "other people", do))
+    return findings
+
+
+def _groups(checked: list[Checked], key: Literal["id", "patient"]) -> list[list[Path]]:
+    """Files that share a value, where more than one does."""
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for one in checked:
+        value = getattr(one, key)
+        if value is not None:
+            groups[value].append(one.file)
+    return [files for files in groups.values() if len(files) > 1]
+
+
+def _trained(file: Path) -> bool:
+    return bool({part.name for part in file.parents} & _TRAINING)
+
+
+def _across(files: list[Path]) -> bool:
+    return len({_trained(file) for file in files}) > 1
+
+
+def _names(files: list[Path]) -> str:
+    return ", ".join(str(file) for file in files[:3])
 
 
 def _rules(checked: list[Checked]) -> list[Finding]:

@@ -7,7 +7,14 @@ from pathlib import Path
 from dealias.errors import DataError
 from dealias.io.guard import open_guarded
 from dealias.io.header import read_header
-from dealias.io.layout import Hdf5Source, kspace_dataset, label, sampling
+from dealias.io.layout import (
+    Hdf5Source,
+    image_grid,
+    kspace_dataset,
+    label,
+    sampling,
+    stated_maximum,
+)
 from dealias.scan.scan import Geometry, Scan
 
 TARGET = "reconstruction_rss"
@@ -30,21 +37,21 @@ def open_fastmri(path: Path) -> Scan:
         shape = kspace_dataset(file).shape
         mask, full = sampling(file)
         cell = label(file, path, mask)
-        data_range = file.number("max")
-        target_hw = file.dataset(TARGET).shape[1:] if TARGET in file else None
+        data_range = stated_maximum(file)
+        target_hw = image_grid(file, (TARGET,), shape[0]) if TARGET in file else None
     if target_hw is None:
         header = read_header(path)
         if header.trajectory != "cartesian":
             found = f"a {header.trajectory} trajectory"
             raise DataError(path, found, "cartesian", "grid it first")
-        target_hw, padding = header.recon_hw or shape[2:], header.padding
+        target_hw, padding = header.recon_hw or (shape[2], shape[3]), header.padding
     z, c, h, w = shape
     return Scan(
         name=path.stem,
         shape=(z, c, h, w),
         mask=mask,
         full=full,
-        geometry=Geometry((h, w), (target_hw[0], target_hw[1]), None, padding),
+        geometry=Geometry((h, w), target_hw, None, padding),
         source=Hdf5Source(path, path, (("target", TARGET),)),
         cell=cell,
         data_range=data_range,

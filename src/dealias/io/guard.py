@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import math
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +29,35 @@ MAX_BYTES = 64 << 30
 MAX_RATIO, RATIO_FROM = 100, 64 << 20
 """Declared over stored bytes, refused above this ratio if the declared size is large."""
 MAX_ATTRIBUTE_BYTES = 1 << 20
+MAX_NAMES = 1000
+SHOWN = 8
+"""Names that a message lists; a stranger's file may hold any number, of any length."""
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32,
             h5py.h5z.FILTER_LZF}  # fmt: skip
 _READ_AGAIN = "copy the file again from its source"
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError,
+           ArithmeticError, MemoryError)  # fmt: skip
+"""What h5py and NumPy raise on damaged bytes, found by reading tens of thousands of them."""
+
+
+@contextlib.contextmanager
+def _damage(where: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise DataError(where, f"damaged data ({_short(error)})", "", _READ_AGAIN) from None
+
+
+def _short(text: object) -> str:
+    said = str(text)
+    return said if len(said) <= 200 else f"{said[:200]}..."
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names, each cut to 40 characters, for a message."""
+    said = [name if len(name) <= 40 else f"{name[:40]}..." for name in names]
+    more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+    return (", ".join(said[:SHOWN]) or "nothing") + more
 
 
 class GuardedDataset:
@@ -45,11 +74,8 @@ class GuardedDataset:
         Raises:
             DataError: The stored bytes are damaged.
         """
-        try:
+        with _damage(f"{self._path}: dataset '{self._name}'"):
             return np.asarray(self._dataset[selection])
-        except (OSError, RuntimeError, ValueError, MemoryError) as error:
-            where = f"{self._path}: dataset '{self._name}'"
-            raise DataError(where, f"damaged data ({error})", "", _READ_AGAIN) from None
 
 
 class GuardedFile:
@@ -60,38 +86,80 @@ class GuardedFile:
         self._file = file
 
     def names(self) -> list[str]:
-        """Names at the top of the file, at most 1,000."""
+        """Names at the top of the file, at most 1,000.
+
+        Raises:
+            DataError: There are more, or they cannot be read.
+        """
         names = []
-        for name in self._file:
-            names.append(str(name))
-            if len(names) > 1000:
-                raise DataError(self.path, "over 1,000 items", "an MRI file", "")
+        with _damage(str(self.path)):
+            names = [str(name) for name in itertools.islice(self._file, MAX_NAMES + 1)]
+        if len(names) > MAX_NAMES:
+            raise DataError(self.path, f"over {MAX_NAMES:,} items", "an MRI file", "")
         return names
 
     def __contains__(self, name: str) -> bool:
-        # the link alone is looked up; `in` on the file would follow it
-        return bool(self._file.id.links.exists(name.encode()))
+        # links alone are looked up; `in` on the file would follow them
+        with _damage(f"{self.path}: dataset '{name}'"):
+            return self._first_link(name) is not None
 
     def dataset(self, name: str) -> GuardedDataset:
-        """A numeric dataset at the top of the file.
+        """A numeric dataset.
+
+        Args:
+            name: Its name, or path through groups.
 
         Raises:
             DataError: It is missing (the nearest name is proposed) or refused.
         """
         where = f"{self.path}: dataset '{name}'"
+        dataset = self._opened(name)
+        with _damage(where):
+            _check_dtype(where, dataset)
+            _check_size(where, dataset)
+            return GuardedDataset(self.path, name, dataset)
+
+    def check_text(self, name: str) -> None:
+        """Refuse a text that lies elsewhere or claims to be huge, without reading it.
+
+        Raises:
+            DataError: It is missing or refused.
+        """
+        where = f"{self.path}: dataset '{name}'"
+        dataset = self._opened(name)
+        with _damage(where):
+            if dataset.id.get_type().get_class() != h5py.h5t.STRING:
+                raise DataError(where, f"dtype {dataset.dtype}", "a text", "")
+            _check_size(where, dataset)
+
+    def _opened(self, name: str) -> h5py.Dataset:
+        """A dataset that lies in the file itself, of any dtype."""
+        where = f"{self.path}: dataset '{name}'"
         if name not in self:
             names = self.names()
-            do = nearest(name, names)
-            raise DataError(where, f"only {', '.join(names) or 'nothing'}", f"'{name}'", do)
-        if not isinstance(self._file.get(name, getlink=True), h5py.HardLink):
-            raise DataError(where, "a link", "data in the file itself", "store a copy")
-        dataset = self._file[name]
-        if not isinstance(dataset, h5py.Dataset):
-            raise DataError(where, "a group", "a dataset", "check how the file was written")
-        _check_storage(where, dataset)
-        _check_dtype(where, dataset)
-        _check_size(where, dataset)
-        return GuardedDataset(self.path, name, dataset)
+            same = [known for known in names if known.lower() == name.lower()]
+            do = f"did you mean '{same[0]}'?" if same else nearest(name, names)
+            raise DataError(where, f"only {listed(names)}", f"'{name}'", do)
+        with _damage(where):
+            if self._first_link(name) is not h5py.HardLink:
+                raise DataError(where, "a link", "data in the file itself", "store a copy")
+            dataset = self._file[name]
+            if not isinstance(dataset, h5py.Dataset):
+                raise DataError(where, "a group", "a dataset", "check how the file was written")
+            _check_storage(where, dataset)
+            return dataset
+
+    def _first_link(self, name: str) -> type | None:
+        """What kind of link the first one on a path is that is no hard link; None if one lacks."""
+        parts = name.split("/")
+        for end in range(1, len(parts) + 1):
+            part = "/".join(parts[:end])
+            if not self._file.id.links.exists(part.encode()):
+                return None
+            link = self._file.get(part, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                return type(link)
+        return h5py.HardLink
 
     def number(self, name: str) -> float | None:
         """A numeric attribute of the file, or None if there is none.
@@ -99,37 +167,45 @@ class GuardedFile:
         Raises:
             DataError: It is there but is no single number.
         """
-        attribute = self._attribute(name)
-        if attribute is None:
-            return None
-        if attribute.get_type().get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
-            where = f"{self.path}: attribute '{name}'"
-            raise DataError(where, "no number", "a number", "write it as a float")
-        values = np.ravel(self._file.attrs[name])
-        if values.size != 1:
-            where = f"{self.path}: attribute '{name}'"
-            raise DataError(where, f"{values.size} values", "one number", "write it as a float")
-        return float(values[0])
+        where = f"{self.path}: attribute '{name}'"
+        do = "write it as a float"
+        with _damage(where):
+            attribute = self._attribute(where, name)
+            if attribute is None:
+                return None
+            if attribute.get_type().get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT):
+                raise DataError(where, "no number", "a number", do)
+            count = attribute.get_space().get_simple_extent_npoints()
+            if count != 1:
+                raise DataError(where, f"{count} values", "one number", do)
+            return float(np.ravel(self._file.attrs[name])[0])
 
     def text(self, name: str) -> str | None:
         """A text attribute of fixed length, or None if there is none of that kind.
 
         Text of variable length is not read: damaged files crash the library there.
         """
-        attribute = self._attribute(name)
-        if attribute is None or attribute.get_type().get_class() != h5py.h5t.STRING:
-            return None
-        if attribute.get_type().is_variable_str():
-            return None
-        value = np.ravel(self._file.attrs[name])
-        return bytes(value[0]).decode(errors="replace") if value.size == 1 else None
+        where = f"{self.path}: attribute '{name}'"
+        with _damage(where):
+            attribute = self._attribute(where, name)
+            if attribute is None or attribute.get_type().get_class() != h5py.h5t.STRING:
+                return None
+            if attribute.get_type().is_variable_str():
+                return None
+            if attribute.get_space().get_simple_extent_npoints() != 1:
+                return None
+            value = np.ravel(self._file.attrs[name])[0]
+            return bytes(value).decode(errors="replace")
 
-    def _attribute(self, name: str) -> Any:
-        if not h5py.h5a.exists(self._file.id, name.encode()):
+    def has_attribute(self, name: str) -> bool:
+        """Whether the file has an attribute of that name."""
+        return bool(h5py.h5a.exists(self._file.id, name.encode()))
+
+    def _attribute(self, where: str, name: str) -> Any:
+        if not self.has_attribute(name):
             return None
         attribute = h5py.h5a.open(self._file.id, name.encode())
         if attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
-            where = f"{self.path}: attribute '{name}'"
             raise DataError(where, "over 1 MiB", "a small value", "")
         return attribute
 
@@ -149,21 +225,35 @@ def open_guarded(path: Path) -> Iterator[GuardedFile]:
 
 
 def _open(path: Path) -> h5py.File:
-    if not path.exists():
-        raise DataError(path, "no such file", "an HDF5 file", "check the path")
-    if path.is_dir():
-        raise DataError(path, "a folder", "an HDF5 file", "name a file in it")
     try:
+        # a pipe or a device would be waited for; HDF5 wants bytes that stay
+        kind = stat.S_IFMT(path.stat().st_mode)
+        if kind == stat.S_IFDIR:
+            raise DataError(path, "a folder", "an HDF5 file", "name a file in it")
+        if kind != stat.S_IFREG:
+            raise DataError(path, "a pipe or device", "an HDF5 file", "store it as a file")
         return h5py.File(path, "r")
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(path, "no such file", "an HDF5 file", "check the path") from None
     except PermissionError:
         raise DataError(path, "no permission to read", "", "chmod it") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
-            do = "wait until its writer has closed it"
-            raise DataError(path, "a locked file, being written", "", do) from None
+    except _DAMAGE as error:
+        raise _not_opened(path, error) from None
+
+
+def _not_opened(path: Path, error: BaseException) -> DataError:
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.EAGAIN, errno.EWOULDBLOCK):
+        do = "wait until its writer has closed it"
+        return DataError(path, "a locked file, being written", "", do)
+    if code in (errno.ELOOP, errno.ENAMETOOLONG):
+        return DataError(path, os.strerror(code), "an HDF5 file", "check the path")
+    try:
         size = path.stat().st_size
-        found = "an empty file" if size == 0 else f"no readable HDF5 in {size} bytes ({error})"
-        raise DataError(path, found, "an HDF5 file", _READ_AGAIN) from None
+    except (OSError, ValueError):
+        return DataError(path, f"no readable file ({_short(error)})", "an HDF5 file", "")
+    found = f"no readable HDF5 in {size} bytes ({_short(error)})" if size else "an empty file"
+    return DataError(path, found, "an HDF5 file", _READ_AGAIN)
 
 
 def _check_storage(where: str, dataset: h5py.Dataset) -> None:
@@ -184,14 +274,19 @@ def _check_dtype(where: str, dataset: h5py.Dataset) -> None:
     kind = dataset.id.get_type().get_class()
     dtype = dataset.dtype
     if kind == h5py.h5t.COMPOUND and dtype.kind != "c":
-        found = f"a compound of {', '.join(dtype.names or ())}"
+        found = f"a compound of {listed(dtype.names or ())}"
         raise DataError(where, found, "complex numbers (r, i)", "write it as numpy complex64")
     if dtype.kind not in "buifc" or dtype.hasobject:
-        raise DataError(where, f"dtype {dtype}", "plain numbers", "write it as a numeric array")
+        do = "write it as a numeric array"
+        raise DataError(where, f"dtype {_short(dtype)}", "plain numbers", do)
 
 
 def _check_size(where: str, dataset: h5py.Dataset) -> None:
-    declared = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if dataset.shape is None:
+        raise DataError(where, "no shape at all", "an array", "write it as a numeric array")
+    # a chunk is unpacked whole, even where the dataset is smaller
+    elements = max(math.prod(dataset.shape), math.prod(dataset.chunks or (0,)))
+    declared = elements * dataset.dtype.itemsize
     stored = dataset.id.get_storage_size()
     if declared > MAX_BYTES:
         found = f"shape {dataset.shape}, {declared >> 30} GiB"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dealias.errors import DataError
 from dealias.io.guard import open_guarded
-from dealias.io.layout import Array
 from dealias.physics.sampling.identify import identify
-from dealias.physics.sampling.mask import SamplingMask
+from dealias.physics.sampling.mask import Bools, SamplingMask
+
+Array = npt.NDArray[Any]
 
 MAX_FILE = 64 << 20
 
@@ -30,11 +33,24 @@ def load_mask(path: Path) -> SamplingMask:
     values = _npy(path) if path.suffix == ".npy" else _hdf5(path)
     if values.ndim not in (1, 2) or values.size == 0:
         raise DataError(path, f"shape {values.shape}", "(W,) or (H, W)", "store one mask")
+    return identify(as_lines(str(path), values))
+
+
+def as_lines(where: str, values: Array) -> Bools:
+    """Stored numbers as booleans.
+
+    Args:
+        where: For the message.
+        values: Of any plain type.
+
+    Raises:
+        DataError: They are not binary, or none is set.
+    """
     if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
-        raise DataError(path, "values other than 0 and 1", "a binary mask", "store 0 and 1")
+        raise DataError(where, "values other than 0 and 1", "a binary mask", "store 0 and 1")
     if not values.any():
-        raise DataError(path, "only zeros", "some sampled lines", "store the scan's own mask")
-    return identify(values.astype(bool))
+        raise DataError(where, "only zeros", "some sampled lines", "store the scan's own mask")
+    return values.astype(bool)
 
 
 def _npy(path: Path) -> Array:

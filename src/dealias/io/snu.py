@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from dealias.errors import DataError
-from dealias.io.guard import open_guarded
-from dealias.io.layout import Hdf5Source, kspace_dataset, label, sampling
+from dealias.io.boxes import read_boxes
+from dealias.io.guard import listed, open_guarded
+from dealias.io.layout import (
+    Hdf5Source,
+    image_grid,
+    kspace_dataset,
+    label,
+    sampling,
+    stated_maximum,
+)
 from dealias.scan.scan import Geometry, ImageKind, Scan
 
 IMAGES: tuple[tuple[ImageKind, str], ...] = (
@@ -48,6 +57,7 @@ def open_snu(kspace_path: Path, image_path: Path | None = None) -> Scan:
         source=Hdf5Source(kspace_path, image_path, IMAGES),
         cell=cell,
         data_range=data_range,
+        find_boxes=tuple if image_path is None else partial(read_boxes, image_path, z),
     )
 
 
@@ -57,12 +67,5 @@ def _images(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, int], float 
         if not keys:
             expected = ", ".join(key for _, key in IMAGES)
             do = "check the image file"
-            raise DataError(path, f"{', '.join(file.names()) or 'nothing'}", expected, do)
-        for key in keys:
-            found = file.dataset(key).shape
-            if len(found) != 3 or found[0] != shape[0]:
-                expected = f"({shape[0]}, H, W), as k-space has {shape[0]} slices"
-                do = "pair each image file with its own k-space file"
-                raise DataError(f"{path}: dataset '{key}'", f"shape {found}", expected, do)
-        hw = file.dataset(keys[0]).shape[1:]
-        return (hw[0], hw[1]), file.number("max")
+            raise DataError(path, listed(file.names()), expected, do)
+        return image_grid(file, keys, shape[0]), stated_maximum(file)

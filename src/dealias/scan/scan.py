@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
@@ -81,7 +82,7 @@ class Scan:
         cell: Anatomy and acceleration by the data set's own labels, for scoring and sampling of
             training data, or None.
         data_range: The maximum of the target over the volume as the data set states it, or None.
-        boxes: Lesion boxes.
+        find_boxes: Reads the lesion boxes, which few ask for.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Scan:
     source: Source
     cell: Cell | None = None
     data_range: float | None = None
-    boxes: tuple[Box, ...] = ()
+    find_boxes: Callable[[], tuple[Box, ...]] = tuple
 
     @property
     def slices(self) -> int:
@@ -116,6 +117,15 @@ class Scan:
     def image(self, kind: ImageKind, z: slice | int) -> Array | None:
         """Stored images (target, zero-filled input, GRAPPA), (Z, H, W) float32, or None."""
         return self.source.image(kind, _as_slice(z))
+
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
+        """Lesion boxes, none where nobody drew any.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        return self.find_boxes()
 
     @cached_property
     def id(self) -> str:

@@ -34,7 +34,6 @@ from dealias.training.settings import TrainingSettings
 from dealias.training.step import Stepper, StepResult
 from dealias.training.task import validate, write_examples
 
-
 EXPLOSION = 1e3
 """A slice's loss this many times the epoch's mean is worth a warning."""
 

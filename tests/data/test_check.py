@@ -1,0 +1,225 @@
+"""`dealias check`: each thing that can be wrong with a data set is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import typer
+
+from dealias.cli.cmd_check import check as command
+from dealias.data.findings import Finding
+from dealias.data.inspect import check, check_file
+
+Spoil = Callable[..., Path]
+Change = Callable[[h5py.File], None]
+
+
+def complaints(findings: list[Finding] | tuple[Finding, ...]) -> list[tuple[str, str, str]]:
+    """(level, item, found) of everything that is not PASS."""
+    return [(one.level, one.item, one.found) for one in findings if one.level != "PASS"]
+
+
+def test_a_sound_data_set_passes(root: Path) -> None:
+    findings = check(root)
+    assert complaints(findings) == []
+    assert findings[-1].found == "4 snu X4"
+    said = [one.found for one in findings if one.item == "k-space"]
+    shape = "3 slices, 4 coils, 28 x 24"
+    assert said[0] == f"{shape}, masked, snu X4 (R 3.43), 2 ACS lines"  # the leaderboard's
+    assert said[1:] == [f"{shape}, full, snu X4 (R 3.43), 2 ACS lines"] * 3
+
+
+def put(value: complex, where: Any = (1, 0, 3, 3)) -> Change:
+    def change(file: h5py.File) -> None:
+        values = file["kspace"][:]
+        values[where] = value
+        file["kspace"][:] = values
+
+    return change
+
+
+def scaled(factor: float) -> Change:
+    def change(file: h5py.File) -> None:
+        for key in ("kspace", "image_label"):
+            if key in file:
+                file[key][:] = file[key][:] * np.float32(factor)
+        if "max" in file.attrs:
+            file.attrs["max"] = np.float32(file.attrs["max"] * factor)
+
+    return change
+
+
+def masked(file: h5py.File) -> None:
+    file["kspace"][:] = file["kspace"][:] * file["mask"][:].astype(bool)
+
+
+def with_mask(lines: np.ndarray) -> Change:
+    def change(file: h5py.File) -> None:
+        del file["mask"]
+        file["mask"] = lines
+
+    return change
+
+
+HALF = np.zeros(24)
+HALF[::2] = 1
+HALF[12] = 0
+CASES: dict[str, tuple[Change, str, str, str]] = {
+    "NaN in one sample": (put(complex("nan")), "FAIL", "k-space", "NaN or infinity in slice 1"),
+    "infinity": (put(complex("inf")), "FAIL", "k-space", "NaN or infinity in slice 1"),
+    "only NaN": (put(complex("nan"), ...), "FAIL", "k-space", "NaN or infinity in slice 0, 1, 2"),
+    "only zeros": (put(0, ...), "FAIL", "k-space", "only zeros"),
+    "a blank slice": (put(0, 2), "WARN", "slices", "blank: 2"),
+    "a dead coil": (put(0, (slice(None), 3)), "WARN", "coils", "dead coils: 3"),
+    "masked but called full": (masked, "FAIL", "sampling", "k-space that is already masked"),
+    "no ACS": (with_mask(HALF), "WARN", "mask", "0 ACS lines"),
+    "NaN as a mask": (with_mask(HALF * np.nan), "FAIL", "dataset 'mask'", "values other than"),
+    "another width": (with_mask(np.ones(23)), "FAIL", "dataset 'mask'", "shape (23,)"),
+    "an empty mask": (with_mask(np.zeros(24)), "FAIL", "dataset 'mask'", "only zeros"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_wrong_with_k_space_is_found(case: str, spoil: Spoil) -> None:
+    change, level, item, said = CASES[case]
+    found = complaints(check_file(spoil(change)).findings)
+    assert any(one[:2] == (level, item) and said in one[2] for one in found), found
+
+
+@pytest.mark.parametrize(("factor", "level"), [(1e-30, "WARN"), (1e20, "WARN"), (1e3, None)])
+def test_an_odd_scale_is_a_warning(spoil: Spoil, factor: float, level: str | None) -> None:
+    spoil(scaled(factor), "image")
+    found = complaints(check_file(spoil(scaled(factor))).findings)
+    assert [one[:2] for one in found] == ([(level, "scale")] if level else [])
+
+
+def test_a_full_mask_is_no_complaint(spoil: Spoil) -> None:
+    assert complaints(check_file(spoil(with_mask(np.ones(24)))).findings) == []
+
+
+def swapped(root: Path) -> None:
+    """The image files of two scans, exchanged."""
+    a, b = (root / "train" / "image" / f"brain_acc4_{n}.h5" for n in (0, 1))
+    kept = a.read_bytes()
+    shutil.copy(b, a)
+    b.write_bytes(kept)
+
+
+def test_swapped_targets_are_found_by_correlation(root: Path) -> None:
+    swapped(root)
+    found = complaints(check(root))
+    assert [one[:2] for one in found] == [("FAIL", "target")] * 2
+    assert all("correlation" in one[2] for one in found)
+
+
+def test_transposed_and_rescaled_targets_are_found(root: Path, spoil: Spoil) -> None:
+    def transposed(file: h5py.File) -> None:
+        file["image_label"][:] = file["image_label"][:].transpose(0, 2, 1)
+
+    path = root / "train" / "kspace" / "brain_acc4_0.h5"
+    spoil(transposed, "image")
+    assert "correlation" in complaints(check_file(path).findings)[0][2]
+    spoil(transposed, "image")
+    spoil(scaled(2), "image")
+    level, item, found = complaints(check_file(path).findings)[0]
+    assert (level, item) == ("FAIL", "target")
+    assert "its k-space is 0.5 times as strong" in found
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_target_of_nan_is_found(root: Path, spoil: Spoil, value: float) -> None:
+    def change(file: h5py.File) -> None:
+        file["image_label"][0, 0, 0] = value
+
+    spoil(change, "image")
+    found = complaints(check_file(root / "train" / "kspace" / "brain_acc4_0.h5").findings)
+    assert ("FAIL", "target", "NaN or infinity") in found
+
+
+def test_a_wrong_attribute_max_is_a_warning(root: Path, spoil: Spoil) -> None:
+    spoil(lambda file: file.attrs.__setitem__("max", 1.0), "image")
+    found = complaints(check_file(root / "train" / "kspace" / "brain_acc4_0.h5").findings)
+    assert [one[:2] for one in found] == [("WARN", "target")]
+
+
+def test_a_missing_partner_is_named_and_shifts_no_other_pair(root: Path) -> None:
+    (root / "train" / "image" / "brain_acc4_0.h5").unlink()
+    found = [one for one in check(root) if one.level != "PASS"]
+    assert [(one.item, one.found) for one in found] == [("pair", "no image/brain_acc4_0.h5")]
+
+
+def test_another_number_of_slices_is_found(root: Path, spoil: Spoil) -> None:
+    def shortened(file: h5py.File) -> None:
+        images = file["image_label"][:2]
+        del file["image_label"]
+        file["image_label"] = images
+
+    spoil(shortened, "image")
+    found = complaints(check_file(root / "train" / "kspace" / "brain_acc4_0.h5").findings)
+    assert found[0][0] == "FAIL"
+    assert "shape (2, 20, 20)" in found[0][2]
+
+
+def test_a_scan_in_train_and_val_is_a_leak_under_any_name(root: Path) -> None:
+    for kind in ("kspace", "image"):
+        here = root / "train" / kind / "brain_acc4_0.h5"
+        shutil.copy(here, root / "val" / kind / "brain_acc4_77.h5")
+    found = complaints(check(root))
+    assert ("FAIL", "leak") in [one[:2] for one in found]
+    assert any("brain_acc4_77.h5" in one[2] for one in found)
+
+
+def test_a_person_in_train_and_val_is_a_warning_that_names_nobody(root: Path, spoil: Spoil) -> None:
+    spoil(lambda file: file.attrs.__setitem__("patient_id", np.bytes_("p2")))
+    found = complaints(check(root))
+    assert [one[:2] for one in found] == [("WARN", "leak")]
+    assert "brain_acc4_2.h5" in found[0][2]
+    assert "p2" not in found[0][2]
+
+
+def test_a_copy_within_one_set_is_a_warning(root: Path) -> None:
+    for kind in ("kspace", "image"):
+        folder = root / "train" / kind
+        shutil.copy(folder / "brain_acc4_0.h5", folder / "again.h5")
+    assert [one[:2] for one in complaints(check(root))] == [("WARN", "duplicate")]
+
+
+def test_rubbish_beside_the_data_is_a_finding_or_nothing(root: Path) -> None:
+    folder = root / "train" / "kspace"
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "._brain_acc4_0.h5").write_bytes(b"x")
+    (folder / "notes.txt").write_text("x")
+    assert complaints(check(root)) == []
+    (folder / "broken.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 500)
+    (root / "train" / "image" / "broken.h5").write_bytes(b"")
+    found = complaints(check(root))
+    assert [one[0] for one in found] == ["FAIL"]
+
+
+def test_the_command_tells_by_its_exit_code(
+    root: Path, spoil: Spoil, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(root)
+    assert "next: dealias train" in capsys.readouterr().out
+    spoil(put(0, 2))  # a warning
+    command(root)
+    with pytest.raises(typer.Exit) as strict:
+        command(root, strict=True)
+    spoil(put(complex("nan")))
+    with pytest.raises(typer.Exit) as failed:
+        command(root, json=tmp_path / "findings.json")
+    assert (strict.value.exit_code, failed.value.exit_code) == (3, 3)
+    said = capsys.readouterr().out
+    assert "NaN or infinity" in said
+    assert "1 FAIL" in said
+    found = json.loads((tmp_path / "findings.json").read_text())
+    bad = [one for one in found if one["level"] == "FAIL"]
+    assert [(one["item"], one["expected"]) for one in bad] == [("k-space", "numbers")]
+    assert bad[0]["file"].endswith("train/kspace/brain_acc4_0.h5")

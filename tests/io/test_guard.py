@@ -1,0 +1,290 @@
+"""Hostile and damaged HDF5: refused by one line that names file and item, and nothing is read."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dealias.errors import DataError
+from dealias.io.guard import open_guarded
+from dealias.io.open import open_scan
+
+SHAPE = (2, 3, 24, 20)
+
+
+def kspace(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE)).astype(np.complex64)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "scan.h5"
+
+
+def write(path: Path, **datasets: object) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, value in datasets.items():
+            file[name] = value
+    return path
+
+
+def refused(path: Path, *said: str) -> str:
+    """The one line with which a file is refused; it names the file and holds all of `said`."""
+    with pytest.raises(DataError) as caught:
+        scan = open_scan(path)
+        scan.kspace(slice(None))
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    for part in said:
+        assert part in text
+    return text
+
+
+def test_what_is_no_hdf5_is_said_so(tmp_path: Path, path: Path) -> None:
+    refused(path, "no such file")
+    refused(tmp_path, "a folder")
+    path.touch()
+    refused(path, "an empty file")
+    path.write_bytes(os.urandom(5000))
+    refused(path, "no readable HDF5 in 5000 bytes", "copy the file again")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999, None])
+def test_a_truncated_file_is_refused(path: Path, share: float | None) -> None:
+    data = write(path, kspace=kspace()).read_bytes()
+    path.write_bytes(data[:-1] if share is None else data[: int(share * len(data))])
+    refused(path, "copy the file again")
+
+
+def test_a_flipped_bit_is_found_where_the_writer_stored_checksums(path: Path) -> None:
+    values = kspace()
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", data=values, chunks=(1, *SHAPE[1:]), fletcher32=True)
+        start = file["kspace"].id.get_chunk_info(1).byte_offset
+    data = bytearray(path.read_bytes())
+    data[start + 100] ^= 1
+    path.write_bytes(data)
+    refused(path, "dataset 'kspace'", "damaged data")
+
+
+def test_a_missing_key_proposes_the_nearest(path: Path) -> None:
+    refused(write(path, Kspace=kspace(), mask=np.ones(20)), "dataset 'kspace'", "Kspace", "did you")
+
+
+def test_a_group_is_no_dataset(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_group("kspace")
+    refused(path, "dataset 'kspace'", "a group")
+
+
+BAD_TYPES = {
+    "float32": (np.zeros(SHAPE, np.float32), "float32"),
+    "int16": (np.zeros(SHAPE, np.int16), "int16"),
+    "trailing real and imaginary axis": (np.zeros((*SHAPE, 2), np.float32), "real and imaginary"),
+    "compound": (
+        np.zeros(SHAPE, [("real", np.float32), ("imag", np.float32)]), "a compound of real, imag",
+    ),
+    "text": (np.full(SHAPE, b"abc"), "dtype"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_TYPES)
+def test_other_types_are_refused(path: Path, case: str) -> None:
+    values, said = BAD_TYPES[case]
+    refused(write(path, kspace=values), "dataset 'kspace'", said)
+
+
+@pytest.mark.parametrize("kind", ["text", "array"])
+def test_data_of_variable_length_is_refused_unread(path: Path, kind: str) -> None:
+    dtype = h5py.string_dtype() if kind == "text" else h5py.vlen_dtype(np.float32)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", (2,), dtype=dtype)
+    refused(path, "dataset 'kspace'", "plain numbers")
+
+
+def test_complex128_is_read_as_complex64(path: Path) -> None:
+    values = kspace().astype(np.complex128) * (1 + 1e-12)
+    scan = open_scan(write(path, kspace=values))
+    found = scan.kspace(slice(None))
+    assert found.dtype == np.complex64
+    np.testing.assert_array_equal(found, values.astype(np.complex64))
+
+
+@pytest.mark.parametrize("shape", [(20,), (24, 20), (3, 24, 20), (1, 2, 3, 24, 20), (0, 3, 24, 20),
+                                   (2, 3, 0, 20)])  # fmt: skip
+def test_other_ranks_and_empty_axes_are_refused(path: Path, shape: tuple[int, ...]) -> None:
+    refused(write(path, kspace=np.zeros(shape, np.complex64)), f"shape {shape}")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 24, 20), (2, 1, 23, 19), (1, 3, 1, 1)])
+def test_small_and_odd_sizes_are_read(path: Path, shape: tuple[int, ...]) -> None:
+    values = np.full(shape, 1 + 1j, np.complex64)
+    scan = open_scan(write(path, kspace=values))
+    assert scan.shape == shape
+    np.testing.assert_array_equal(scan.kspace(slice(None)), values)
+
+
+def test_a_huge_declared_shape_is_refused_without_memory(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", (4000, 64, 4096, 4096), np.complex64, chunks=(1, 1, 64, 64))
+    assert path.stat().st_size < 10_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(path, "GiB", "split the volume")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def test_a_compression_bomb_is_refused_without_memory(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", (40, 4, 1024, 512), np.complex64, chunks=(1, 4, 1024, 512),
+                            compression="gzip")  # fmt: skip
+        file["kspace"][0] = 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(path, "MiB declared", "KiB stored")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_external_storage_is_refused_and_its_content_unseen(tmp_path: Path, path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"CANARY" * 5000)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("kspace", SHAPE, np.complex64, external=[(str(secret), 0, 30000)])
+    assert "CANARY" not in refused(path, "external storage")
+
+
+LINKS: dict[str, Callable[[h5py.File, Path], None]] = {
+    "soft": lambda file, other: file.__setitem__("kspace", h5py.SoftLink("/elsewhere")),
+    "external": lambda file, other: file.__setitem__(
+        "kspace", h5py.ExternalLink(str(other), "kspace")
+    ),
+    "loop": lambda file, other: file.__setitem__("kspace", h5py.SoftLink("/kspace")),
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_links_are_refused(tmp_path: Path, path: Path, case: str) -> None:
+    other = write(tmp_path / "other.h5", kspace=kspace(), elsewhere=kspace())
+    with h5py.File(path, "w") as file:
+        file["elsewhere"] = kspace()
+        LINKS[case](file, other)
+    refused(path, "a link", "store a copy")
+
+
+def test_names_cannot_lead_out_of_the_file(tmp_path: Path, path: Path) -> None:
+    """An external link in the middle of a path is never followed: names have no parts."""
+    other = write(tmp_path / "other.h5", kspace=kspace())
+    with h5py.File(path, "w") as file:
+        file["away"] = h5py.ExternalLink(str(other), "/")
+    with open_guarded(path) as file, pytest.raises(DataError):
+        file.dataset("away/kspace")
+
+
+@pytest.mark.parametrize("source", ["present", "missing"])
+def test_virtual_datasets_are_refused(tmp_path: Path, path: Path, source: str) -> None:
+    other = tmp_path / "other.h5"
+    if source == "present":
+        write(other, kspace=kspace())
+    layout = h5py.VirtualLayout(SHAPE, np.complex64)
+    layout[:] = h5py.VirtualSource(str(other), "kspace", SHAPE)
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("kspace", layout)
+    refused(path, "a virtual dataset")
+
+
+def test_an_unknown_filter_is_refused_before_a_plugin_is_looked_for(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((1, *SHAPE[1:]))
+        properties.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple(SHAPE)
+        kind = h5py.h5t.py_create(np.dtype(np.complex64), logical=True)
+        h5py.h5d.create(file.id, b"kspace", kind, space, properties)
+    refused(path, "filter 32015", "gzip")
+
+
+def test_twenty_thousand_keys_and_deep_nesting_are_no_trouble(path: Path) -> None:
+    with h5py.File(path, "w", libver="latest") as file:
+        for index in range(20_000):
+            file.create_group(f"g{index}", track_order=False)
+        group = file
+        for _ in range(300):
+            group = group.create_group("g")
+    refused(path, "over 1,000 items")
+    with h5py.File(path, "a") as file:
+        file["kspace"] = kspace()
+    assert open_scan(path).shape == SHAPE
+
+
+@pytest.mark.subprocess
+def test_a_file_being_written_is_said_so(path: Path) -> None:
+    code = (
+        "import sys, h5py; file = h5py.File(sys.argv[1], 'r+'); print('open', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    write(path, kspace=kspace())
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        refused(path, "being written", "wait until its writer has closed it")
+        writer.communicate()
+
+
+def test_hostile_names_do_not_reach_the_terminal_raw(path: Path) -> None:
+    write(path, **{"\x1b[2Jkspac": kspace()})
+    text = refused(path)
+    assert "\x1b" not in text
+    assert "\\x1b" in text
+
+
+MASKS = {
+    "another width": (np.ones(19), "shape (19,)"),
+    "one for each slice": (np.ones((2, 20)), "shape (2, 20)"),
+    "not binary": (np.full(20, 0.5), "values other than 0 and 1"),
+    "NaN": (np.full(20, np.nan), "values other than 0 and 1"),
+    "empty": (np.zeros(20), "only zeros"),
+}
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_what_is_no_mask_is_refused(path: Path, case: str) -> None:
+    values, said = MASKS[case]
+    refused(write(path, kspace=kspace(), mask=values), "dataset 'mask'", said)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.bool_, np.int64])
+def test_masks_of_any_plain_type_are_read(path: Path, dtype: type) -> None:
+    lines = np.zeros(20, bool)
+    lines[8:12] = lines[::4] = True
+    scan = open_scan(write(path, kspace=kspace() * lines, mask=lines.astype(dtype)))
+    assert scan.mask is not None
+    np.testing.assert_array_equal(scan.mask.lines, lines)
+    assert not scan.full
+
+
+ATTRIBUTES = {
+    "text": ("abc", "no number"),
+    "array": (np.ones(3), "3 values"),
+    "huge": (np.ones(200_000), "over 1 MiB"),
+}
+
+
+@pytest.mark.parametrize("case", ATTRIBUTES)
+def test_an_attribute_that_is_no_number_is_refused(tmp_path: Path, path: Path, case: str) -> None:
+    value, said = ATTRIBUTES[case]
+    write(path, kspace=kspace())
+    image = tmp_path / "image.h5"
+    with h5py.File(image, "w", libver="latest") as file:
+        file["image_label"] = np.ones((2, 20, 20), np.float32)
+        file.attrs["max"] = value
+    with pytest.raises(DataError, match=said):
+        open_scan(path, image)

@@ -1,0 +1,100 @@
+"""ISMRMRD headers: the numbers come out, hostile XML and everything personal stays where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dealias.errors import DataError
+from dealias.io.header import Header, parse_header, read_header
+from dealias.io.open import open_scan
+
+SPACE = "http://www.ismrm.org/ISMRMRD"
+
+
+def xml(matrix: str = "<x>320</x><y>320</y><z>1</z>", trajectory: str = "cartesian",
+        space: str = SPACE, extra: str = "") -> bytes:  # fmt: skip
+    return f"""<?xml version="1.0"?>
+<ismrmrdHeader xmlns="{space}">{extra}
+ <subjectInformation><patientName>CANARY^PATIENT</patientName></subjectInformation>
+ <encoding>
+  <encodedSpace><matrixSize><x>640</x><y>372</y><z>1</z></matrixSize></encodedSpace>
+  <reconSpace><matrixSize>{matrix}</matrixSize></reconSpace>
+  <encodingLimits><kspace_encoding_step_1><minimum>0</minimum><maximum>366</maximum>
+   <center>184</center></kspace_encoding_step_1></encodingLimits>
+  <trajectory>{trajectory}</trajectory>
+ </encoding></ismrmrdHeader>""".encode()
+
+
+def test_the_numbers_come_out() -> None:
+    # encoded 372, centre of the acquired 367 at 184: two columns of padding left, three right
+    assert parse_header("here", xml()) == Header((320, 320), (2, 369), "cartesian")
+
+
+def test_another_namespace_has_no_numbers() -> None:
+    assert parse_header("here", xml(space="http://elsewhere")) == Header(None, None, "cartesian")
+
+
+LAUGHS = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "malformed XML"),
+        (b"<ismrmrdHeader", "malformed XML"),
+        (xml()[:-20], "malformed XML"),
+        (LAUGHS.encode() + b"<l>&b;</l>", "a document type or entity"),
+        (OUTSIDE.encode() + b"<l>&x;</l>", "a document type or entity"),
+        (xml("<x>-5</x><y>320</y>"), "found '-5'"),
+        (xml("<x>99999999999</x><y>320</y>"), "found '99999999999'"),
+        (xml("<x>320.5</x><y>320</y>"), "found '320.5'"),
+        (xml("<x></x><y>320</y>"), "found ''"),
+    ],
+)
+def test_hostile_xml_is_refused(text: bytes, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        parse_header("file.h5: dataset 'ismrmrd_header'", text)
+    assert "ismrmrd_header" in str(caught.value)
+    assert "CANARY" not in str(caught.value)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "scan.h5"
+
+
+def write(path: Path, header: bytes | None) -> Path:
+    kspace = np.ones((2, 3, 24, 20), np.complex64)
+    with h5py.File(path, "w") as file:
+        file["kspace"] = kspace
+        if header is not None:
+            file.create_dataset("ismrmrd_header", data=header, dtype=h5py.string_dtype())
+        file.attrs["patient_id"] = "CANARY"
+        file.attrs["acquisition"] = "CORPD_FBK"
+    return path
+
+
+def test_a_test_file_takes_its_grid_from_the_header(path: Path) -> None:
+    scan = open_scan(write(path, xml("<x>18</x><y>16</y>")))
+    assert scan.geometry.target_hw == (18, 16)
+    assert scan.image("target", 0) is None
+
+
+def test_a_radial_scan_is_refused_by_name(path: Path) -> None:
+    with pytest.raises(DataError, match="a radial trajectory; expected cartesian"):
+        open_scan(write(path, xml(trajectory="radial")))
+
+
+def test_a_header_over_a_mebibyte_is_refused(path: Path) -> None:
+    with pytest.raises(DataError, match="over 1 MiB"):
+        read_header(write(path, xml(extra=f"<!--{'x' * (10 << 20)}-->")))
+
+
+def test_a_missing_header_is_said_so(path: Path) -> None:
+    with pytest.raises(DataError, match="only kspace; expected 'ismrmrd_header'"):
+        read_header(write(path, None))

@@ -113,7 +113,7 @@ def plot(result: Reconstruction, scan: Scan, z: int = 0) -> Figure:
     Returns:
         A matplotlib figure; all images share one window.
     """
-    target_ZHW = scan.image("target", z)
+    target_ZHW = scan.target(z)
     images = [("Zero-filled", result.zero_filled_ZHW[z]), ("Reconstruction", result.image_ZHW[z])]
     if target_ZHW is not None:
         error = ERROR_GAIN * np.abs(result.image_ZHW[z] - target_ZHW[0])

@@ -56,7 +56,7 @@ def make_scan() -> MakeScan:
             name=name,
             shape=(shape[0], 1, shape[1], shape[2]),
             mask=None,
-            full=True,
+            full=target_ZHW is not None,
             geometry=Geometry(shape[1:], shape[1:]),
             source=Stored(target_ZHW),
             cell=cell,

@@ -85,3 +85,33 @@ def test_residual_is_zero_for_the_truth_and_one_for_nothing() -> None:
     blank = measure(0 * y, [every_third(9)], (8, 9), Needs())
     assert float(residual(blank, nothing)) == 0.0  # type: ignore[arg-type]
     assert residual(m, Estimate(x[:, 0].abs())) is None
+
+
+def test_full_k_space_is_its_own_target_and_masked_k_space_is_none() -> None:
+    """Against NumPy: RSS of the centred orthonormal inverse FFT, centre-cropped."""
+    import dataclasses
+
+    import numpy as np
+
+    from dealias.scan.scan import Geometry, Scan
+
+    rng = np.random.default_rng(0)
+    kspace = (rng.standard_normal((2, 3, 9, 12)) + 1j * rng.random((2, 3, 9, 12))).astype("c8")
+
+    class Source:
+        def kspace(self, z: slice) -> np.ndarray:
+            return kspace[z]
+
+        def image(self, kind: str, z: slice) -> None:
+            return None
+
+    scan = Scan("a", kspace.shape, None, True, Geometry((9, 12), (7, 6)), Source())  # type: ignore[arg-type]
+    coils = np.fft.fftshift(
+        np.fft.ifft2(np.fft.ifftshift(kspace, axes=(2, 3)), norm="ortho"), axes=(2, 3)
+    )
+    expected = np.sqrt((np.abs(coils) ** 2).sum(1))[:, 1:8, 3:9]
+    found = scan.target(1)
+    assert found is not None
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected[1:2], rtol=1e-5)
+    assert dataclasses.replace(scan, full=False).target(0) is None

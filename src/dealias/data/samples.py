@@ -13,9 +13,6 @@ from torch.utils.data import Dataset
 from dealias.data.remask import MaskSettings, training_mask
 from dealias.errors import DataError
 from dealias.metrics.foreground import THRESHOLDS, foreground
-from dealias.physics.coils import rss
-from dealias.physics.fourier import ifft
-from dealias.physics.readout import centre_crop_or_pad
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.measurement import Measurement, Needs, measure
 from dealias.scan.scan import Scan
@@ -96,7 +93,7 @@ class Samples(Dataset[Sample]):
         around = range(z - self.needs.slices // 2, z + self.needs.slices // 2 + 1)
         near = [min(max(i, 0), scan.slices - 1) for i in around]
         kspace_SCHW = torch.from_numpy(np.concatenate([scan.kspace(i) for i in near]))
-        target_HW = _target(scan, z, kspace_SCHW[len(near) // 2])
+        target_HW = _target(scan, z)
         data_range = scan.data_range or _volume_maximum(scan)
         threshold = RELATIVE_THRESHOLD * data_range
         if scan.cell is not None and data_range < 1e-1:
@@ -117,20 +114,14 @@ def collate(samples: list[Sample]) -> Batch:
     )
 
 
-def _target(scan: Scan, z: int, kspace_CHW: Tensor) -> Tensor:
-    """The stored target, or the RSS of the full k-space where none is stored."""
-    stored_ZHW = scan.image("target", z)
-    if stored_ZHW is not None:
-        return torch.from_numpy(stored_ZHW[0])
-    if not scan.full:
+def _target(scan: Scan, z: int) -> Tensor:
+    target_ZHW = scan.target(z)
+    if target_ZHW is None:
         do = "train on fully sampled scans"
         raise DataError(scan.name, "masked k-space without a target", "a target", do)
-    return centre_crop_or_pad(rss(ifft(kspace_CHW), 0), scan.geometry.target_hw)
+    return torch.from_numpy(target_ZHW[0])
 
 
 def _volume_maximum(scan: Scan) -> float:
     """Maximum of the targets over the volume, for data sets that do not state it."""
-    tops = []
-    for z in range(scan.slices):
-        tops.append(float(_target(scan, z, torch.from_numpy(scan.kspace(z)[0])).max()))
-    return max(tops) or 1.0
+    return max(float(_target(scan, z).max()) for z in range(scan.slices)) or 1.0

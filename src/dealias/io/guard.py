@@ -205,7 +205,9 @@ class GuardedFile:
         if not self.has_attribute(name):
             return None
         attribute = h5py.h5a.open(self._file.id, name.encode())
-        if attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
+        # of nothing at all, the library cannot tell the storage
+        count = attribute.get_space().get_simple_extent_npoints()
+        if count * attribute.get_type().get_size() > MAX_ATTRIBUTE_BYTES:
             raise DataError(where, "over 1 MiB", "a small value", "")
         return attribute
 

@@ -34,9 +34,9 @@ def checked_target(recon_ZHW: Images, scan: Scan) -> Images:
         DataError: No target, another shape, smaller than the window, no real numbers, NaN or
             infinity in either.
     """
-    target_ZHW = scan.image("target", slice(None))
+    target_ZHW = scan.target(slice(None))
     if target_ZHW is None:
-        do = "score against data with image_label or reconstruction_rss"
+        do = "score against fully sampled data, or with image_label or reconstruction_rss"
         raise DataError(scan.name, "no target image", "a target to score against", do)
     if recon_ZHW.shape != target_ZHW.shape:
         found = f"a reconstruction of shape {recon_ZHW.shape}"

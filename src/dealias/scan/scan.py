@@ -10,7 +10,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from dealias.physics.coils import rss
+from dealias.physics.fourier import ifft
+from dealias.physics.readout import centre_crop_or_pad
 from dealias.physics.sampling.mask import SamplingMask
 
 ImageKind = Literal["target", "input", "grappa"]
@@ -117,6 +121,18 @@ class Scan:
     def image(self, kind: ImageKind, z: slice | int) -> Array | None:
         """Stored images (target, zero-filled input, GRAPPA), (Z, H, W) float32, or None."""
         return self.source.image(kind, _as_slice(z))
+
+    def target(self, z: slice | int) -> Array | None:
+        """What reconstructions of some slices are compared with.
+
+        The stored target, or the root-sum-of-squares image of fully sampled k-space on the target's
+        grid, (Z, H, W) float32; None for masked scans without a stored one.
+        """
+        stored_ZHW = self.image("target", z)
+        if stored_ZHW is not None or not self.full:
+            return stored_ZHW
+        coil_images_ZCHW = ifft(torch.from_numpy(self.kspace(z)))
+        return centre_crop_or_pad(rss(coil_images_ZCHW, 1), self.geometry.target_hw).numpy()
 
     @cached_property
     def boxes(self) -> tuple[Box, ...]:

@@ -105,7 +105,7 @@ def write_examples(folder: Path, validation: Validation) -> None:
 def _example(
     scan: Scan, result: Reconstruction, z: int, ssim: float
 ) -> tuple[dict[str, Any], Any, Any, Any]:
-    target_ZHW = scan.image("target", z)
+    target_ZHW = scan.target(z)
     if target_ZHW is None:
         raise DataError(scan.name, "no target image", "a target to score against", "")
     facts = {

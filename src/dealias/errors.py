@@ -20,6 +20,17 @@ def printable(text: object) -> str:
     )
 
 
+_NO_MEMORY = ("allocate memory", "could not create a primitive", "could not create a memory")
+"""What torch's CPU allocator and oneDNN say when there is none."""
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a CPU or a GPU; torch need not be loaded."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+
+
 class UserError(Exception):
     """A mistake that is not ours; printed as one line, without a traceback.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import pytest
 import typer
 
 from dealias.cli.cmd_check import check as command
+from dealias.data import inspect
 from dealias.data.findings import Finding
 from dealias.data.inspect import check, check_file
+from dealias.errors import DataError
 
 Spoil = Callable[..., Path]
 Change = Callable[[h5py.File], None]
@@ -104,6 +108,99 @@ def test_a_full_mask_is_no_complaint(spoil: Spoil) -> None:
     assert complaints(check_file(spoil(with_mask(np.ones(24)))).findings) == []
 
 
+X8 = np.zeros(24)
+X8[4::8] = X8[11:13] = 1
+ACS = np.zeros(24)
+ACS[8:16] = 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (np.ones(24), "another mask than the one"),  # the challenge's own mistake of 2022
+        (X8, "another mask than the one"),  # X4 is signal where X8 has none: no sign of full data
+        (np.ones((28, 24)), "another mask than the one"),
+        (np.random.default_rng(0).random((28, 24)) < 0.3, "another mask than the one"),
+    ],
+)
+def test_masked_data_under_another_mask_is_not_called_full(
+    spoil: Spoil, lines: np.ndarray, said: str
+) -> None:
+    spoil(masked)
+    found = complaints(check_file(spoil(with_mask(lines))).findings)
+    assert [one[:2] for one in found] == [("FAIL", "dataset 'mask'")]
+    assert said in found[0][2]
+
+
+def test_a_mask_that_samples_what_is_zero_is_found(root: Path) -> None:
+    path = root / "leaderboard/acc4/kspace/brain_acc4_3.h5"
+    lines = np.zeros(24)
+    with h5py.File(path, "a") as file:
+        lines[:] = file["mask"][:]
+        lines[[5, 9]] = 1
+        with_mask(lines)(file)
+    found = complaints(check_file(path).findings)
+    assert ("FAIL", "mask", "2 lines that it samples hold only zeros") in found
+
+
+def test_signal_that_the_mask_leaves_out_is_found_in_any_slice(root: Path) -> None:
+    path = root / "leaderboard/acc4/kspace/brain_acc4_3.h5"
+    with h5py.File(path, "a") as file:
+        put(1e-6, (2, 3, 5, 7))(file)
+    found = complaints(check_file(path).findings)
+    assert found == [("FAIL", "mask", "1 lines that it leaves out hold signal")]
+
+
+def test_a_two_dimensional_mask_must_fit_too(root: Path) -> None:
+    path = root / "leaderboard/acc4/kspace/brain_acc4_3.h5"
+    lines = np.random.default_rng(0).random((28, 24)) < 0.5
+    lines[10:18, 8:16] = True
+    with h5py.File(path, "a") as file, h5py.File(root / "train/kspace/brain_acc4_0.h5") as full:
+        file["kspace"][:] = full["kspace"][:] * lines
+        with_mask(lines)(file)
+    assert "FAIL" not in [one[0] for one in complaints(check_file(path).findings)]
+    more = lines.copy()
+    more[5, np.flatnonzero(~lines[5])[3:5]] = True
+    with h5py.File(path, "a") as file:
+        with_mask(more)(file)
+    found = complaints(check_file(path).findings)
+    assert ("FAIL", "mask", "2 samples that it samples hold only zeros") in found
+
+
+def test_full_and_masked_are_told_where_the_middle_is_blank(root: Path, spoil: Spoil) -> None:
+    path = root / "leaderboard/acc4/kspace/brain_acc4_3.h5"
+    for change in (lambda file: file.__delitem__("mask"), put(0, 1)):
+        with h5py.File(path, "a") as file:
+            change(file)
+    said = check_file(path).findings[0].found
+    assert "28 x 24, masked, snu X4" in said
+    path = spoil(put(0, (slice(0, 2))))
+    assert "28 x 24, full, snu X4" in check_file(path).findings[0].found
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e25])
+def test_a_wrong_target_is_found_at_any_scale(root: Path, spoil: Spoil, factor: float) -> None:
+    swapped(root)
+    spoil(scaled(factor), "image")
+    found = complaints(check_file(spoil(scaled(factor))).findings)
+    assert [one[:2] for one in found] == [("WARN", "scale"), ("FAIL", "target")]
+    assert "correlation" in found[1][2]
+
+
+def test_a_wrong_target_is_found_where_the_middle_is_blank(root: Path, spoil: Spoil) -> None:
+    swapped(root)
+    found = complaints(check_file(spoil(put(0, 1))).findings)
+    assert ("WARN", "slices", "blank: 1") in found
+    assert any(one[1] == "target" and "correlation" in one[2] for one in found)
+
+
+def test_a_target_of_one_value_is_found(root: Path, spoil: Spoil) -> None:
+    spoil(lambda file: file["image_label"].__setitem__(..., 1e-4), "image")
+    found = complaints(check_file(root / "train" / "kspace" / "brain_acc4_0.h5").findings)
+    assert [one[1] for one in found if one[0] == "FAIL"] == ["target"]
+    assert "one value everywhere" in found[-1][2]
+
+
 def swapped(root: Path) -> None:
     """The image files of two scans, exchanged."""
     a, b = (root / "train" / "image" / f"brain_acc4_{n}.h5" for n in (0, 1))
@@ -182,6 +279,78 @@ def test_a_person_in_train_and_val_is_a_warning_that_names_nobody(root: Path, sp
     assert [one[:2] for one in found] == [("WARN", "leak")]
     assert "brain_acc4_2.h5" in found[0][2]
     assert "p2" not in found[0][2]
+
+
+def test_folders_above_the_data_set_name_no_set(root: Path, tmp_path: Path) -> None:
+    """A data set in /home/train/val is neither."""
+    moved = root.rename(tmp_path / "train")
+    (moved / "val").rename(moved / "kept")
+    (moved / "train").rename(moved / "val")
+    inner = moved.rename(tmp_path / "new")
+    outer = tmp_path / "train" / "val"
+    outer.parent.mkdir()
+    inner.rename(outer)
+    board = outer / "leaderboard/acc4/kspace/brain_acc4_3.h5"
+    assert complaints(check_file(board).findings) == []
+    (outer / "val").rename(outer / "train")
+    for kind in ("kspace", "image"):
+        (outer / "val" / kind).mkdir(parents=True)
+        shutil.copy(outer / "train" / kind / "brain_acc4_0.h5", outer / "val" / kind)
+    found = complaints(check(outer))
+    assert [one[:2] for one in found][:1] == [("FAIL", "leak")]
+
+
+def test_a_part_of_a_data_set_may_be_checked_alone(root: Path) -> None:
+    folder = root / "train" / "kspace"
+    assert complaints(check(folder / "brain_acc4_0.h5")) == []
+    assert complaints(check(folder)) == []
+    for images in (root / "train" / "image", root / "train" / "image" / "brain_acc4_0.h5"):
+        with pytest.raises(DataError, match="found images alone; expected files of k-space"):
+            check(images)
+
+
+CHILD = """
+import os, time, types
+def check_file(file):
+    if file.name == "kills.h5":
+        os._exit(11)
+    if file.name == "hangs.h5":
+        time.sleep(60)
+    return types.SimpleNamespace(file=file, findings=(), id=None, family=None, patient=None)
+"""
+"""What children run instead; it imports next to nothing, so that only a hang takes seconds."""
+
+
+@pytest.mark.parametrize("bad", [["hangs.h5"], ["kills.h5", "m/kills.h5"]])
+def test_a_file_that_kills_or_hangs_its_child_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: list[str]
+) -> None:
+    (tmp_path / "check_or_die.py").write_text(CHILD)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "check_or_die", raising=False)
+    monkeypatch.setattr(inspect, "check_file", importlib.import_module("check_or_die").check_file)
+    monkeypatch.setattr(inspect, "TIMEOUT_SECONDS", 2)
+    data = tmp_path / "data"
+    for name in ("a.h5", *bad, "z.h5"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).touch()
+    done: list[int] = []
+    findings = check(data, progress=done.append)
+    assert sorted(one.file for one in findings) == sorted(str(data / name) for name in bad)
+    assert {one.level for one in findings} == {"FAIL"}
+    assert all("crashed or hung" in one.found for one in findings)
+    assert sum(done) == len(bad) + 2
+
+
+def test_an_error_nobody_thought_of_is_a_finding(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*parts: object, **more: object) -> None:
+        raise MemoryError("64 GiB")
+
+    monkeypatch.setattr(inspect, "check_scan", fail)
+    found = complaints(check_file(root / "train/kspace/brain_acc4_0.h5").findings)
+    assert found == [("FAIL", "file", "MemoryError: 64 GiB")]
 
 
 def test_a_copy_within_one_set_is_a_warning(root: Path) -> None:

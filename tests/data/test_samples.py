@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -107,3 +108,51 @@ def test_collate_keeps_what_belongs_together(root: Path) -> None:
     assert batch.masks == (samples[(0, 4)].mask, samples[(0, 1)].mask)
     ranges = [scan.data_range for scan in open_split(root, "train")][::-1]
     assert batch.range_B.tolist() == pytest.approx(ranges)
+
+
+def test_a_mask_is_drawn_for_its_place_alone(root: Path) -> None:
+    """Neither the scan nor what was drawn before plays a part."""
+    first, second = open_split(root, "train")
+    for kind in ("snu", "equispaced", "random"):
+        settings = MaskSettings(kind=kind, accelerations=(2, 3, 4))  # type: ignore[arg-type]
+        plain = [training_mask(settings, first, 1, 2, i) for i in range(20)]
+        assert [training_mask(settings, second, 1, 2, i) for i in reversed(range(20))] == plain[
+            ::-1
+        ]
+        assert len({(mask.nominal, mask.offset, mask) for mask in plain}) > 1
+        for other in ((2, 2), (1, 3)):
+            assert [training_mask(settings, first, *other, i) for i in range(20)] != plain
+
+
+def test_equispaced_masks_start_anywhere(root: Path) -> None:
+    scan = open_split(root, "train")[0]
+    settings = MaskSettings(kind="equispaced", accelerations=(4,))
+    drawn = {training_mask(settings, scan, 1, 0, i).offset for i in range(60)}
+    assert drawn == {0, 1, 2, 3}
+
+
+def test_a_scan_without_a_mask_cannot_be_seen_through_its_own(root: Path) -> None:
+    path = root / "train" / "kspace" / "brain_acc4_0.h5"
+    with h5py.File(path, "a") as file:
+        del file["mask"]
+    with pytest.raises(DataError, match="brain_acc4_0: found no mask.*set masks.kind=snu"):
+        Samples(open_split(root, "train"), MaskSettings(), Needs(), seed=1)[(0, 0)]
+
+
+@pytest.mark.parametrize("stated", [None, 0.0])
+def test_a_maximum_that_nobody_states_is_the_volumes(root: Path, stated: float | None) -> None:
+    path = root / "train" / "image" / "brain_acc4_0.h5"
+    with h5py.File(path, "a") as file:
+        top = float(file["image_label"][:].max())
+        del file.attrs["max"]
+        if stated is not None:
+            file.attrs["max"] = stated
+    samples = Samples(open_split(root, "train")[:1], RANDOM, Needs(), seed=1)
+    assert [samples[(0, z)].data_range for z in range(3)] == [top] * 3
+
+
+def test_seeds_and_epochs_order_anew() -> None:
+    orders = {
+        tuple(epoch_batches(["a"] * 12, 4, seed, epoch)) for seed in (1, 2) for epoch in (0, 1)
+    }
+    assert len(orders) == 4

@@ -10,10 +10,20 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 
-def run(arguments: list[str], log: str, environment: dict[str, str], limit: int | None) -> None:
-    """Run `dealias ARGUMENTS` with its output in LOG.out and LOG.err, files limited in bytes."""
+def run(
+    arguments: list[str],
+    log: str,
+    environment: dict[str, str],
+    limit: int | None,
+    memory: int | None,
+) -> None:
+    """Run `dealias ARGUMENTS` with its output in LOG.out and LOG.err.
+
+    Files are limited to LIMIT bytes, memory to MEMORY bytes more than are in use now.
+    """
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +35,10 @@ def run(arguments: list[str], log: str, environment: dict[str, str], limit: int 
     import torch
 
     torch.set_num_threads(1)
+    if memory is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
     from dealias.cli.app import run as run_command
     from dealias.cli.main import app
 

@@ -66,11 +66,11 @@ def server() -> Any:
 
 def launch(
     server: Any, arguments: tuple[object, ...], log: Path, environment: dict[str, str],
-    limit: int | None,
+    limit: int | None = None, memory: int | None = None,
 ) -> Any:  # fmt: skip
     """Start child.py in a new process."""
     call = {"arguments": [str(one) for one in arguments], "log": str(log),
-            "environment": environment, "limit": limit}  # fmt: skip
+            "environment": environment, "limit": limit, "memory": memory}  # fmt: skip
     process = server.Process(target=runpy.run_path, args=(str(CHILD), {"CALL": call}))
     process.start()
     return process
@@ -78,14 +78,14 @@ def launch(
 
 @pytest.fixture
 def start(server: Any, tmp_path: Path) -> Start:
-    """start("train", ..., fault="step:3:SIGKILL", limit=bytes) -> Run."""
+    """start("train", ..., fault="step:3:SIGKILL", limit=bytes, memory=bytes) -> Run."""
     count = [0]
 
-    def run(*arguments: object, fault: str = "", limit: int | None = None) -> Run:
+    def run(*arguments: object, fault: str = "", **limits: int) -> Run:
         count[0] += 1
         log = tmp_path / f"log{count[0]}"
         environment = {"DEALIAS_FAULT": fault}
-        return Run(launch(server, arguments, log, environment, limit), log)
+        return Run(launch(server, arguments, log, environment, **limits), log)
 
     return run
 
@@ -120,7 +120,7 @@ def straight(server: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("straight") / "run"
     arguments = ("train", "demo", "--data", data, "--out", folder, *SMALL)
-    process = launch(server, arguments, folder.with_name("log"), {}, None)
+    process = launch(server, arguments, folder.with_name("log"), {})
     process.join(120)
     assert process.exitcode == 0, folder.with_name("log.err").read_text()
     return folder

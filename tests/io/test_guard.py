@@ -80,9 +80,11 @@ def nobody() -> Iterator[None]:
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
-    yield
-    if root:
-        os.seteuid(0)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def test_files_that_may_not_be_read() -> None:

@@ -54,6 +54,13 @@ OUTSIDE = '<!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
         (xml("<x>99999999999</x><y>320</y>"), "found '99999999999'"),
         (xml("<x>320.5</x><y>320</y>"), "found '320.5'"),
         (xml("<x></x><y>320</y>"), "found ''"),
+        (xml("<x>0</x><y>320</y>"), "found '0'; expected a number from 1 to 8192"),
+        (xml("<x>²</x><y>320</y>"), "found '²'"),
+        (xml(f"<x>{'9' * 5000}</x><y>320</y>"), "found '99999999999999999999'"),
+        (xml().replace(b'"1.0"', b'"1.0" encoding="bogus"'), "malformed XML .*bogus|unknown enc"),
+        (xml().replace(b'"1.0"', b'"1.0" encoding="euc-kr"'), "malformed XML"),
+        ((LAUGHS + "<l>&b;</l>").encode("utf-16"), "a document type or entity"),
+        (b"<a>" * 200_000, "malformed XML"),
     ],
 )
 def test_hostile_xml_is_refused(text: bytes, said: str) -> None:
@@ -88,6 +95,49 @@ def test_a_test_file_takes_its_grid_from_the_header(path: Path) -> None:
 def test_a_radial_scan_is_refused_by_name(path: Path) -> None:
     with pytest.raises(DataError, match="a radial trajectory; expected cartesian"):
         open_scan(write(path, xml(trajectory="radial")))
+
+
+def test_a_trajectory_is_repeated_cut_and_on_one_line(path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        open_scan(write(path, xml(trajectory="spi\nral" + "x" * 9999)))
+    assert "a spi\\nralxxxxxxxxxxxxx trajectory" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [xml().replace(b"<center>184", b"<center>190"),
+                                  xml().replace(b"<maximum>366", b"<maximum>400")])  # fmt: skip
+def test_a_padding_that_does_not_fit_is_unknown(text: bytes) -> None:
+    assert parse_header("here", text).padding is None
+
+
+def test_a_header_is_not_looked_for_in_other_files(tmp_path: Path, path: Path) -> None:
+    """Nor does any part of what they hold reach the message."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(xml(trajectory="CANARY"))
+    other = tmp_path / "other.h5"
+    write(other, xml(trajectory="CANARY"))
+    size = secret.stat().st_size
+    for case, said in (("soft", "a link"), ("external", "a link"), ("raw", "external storage")):
+        with h5py.File(write(path, None), "a") as file:
+            if case == "raw":
+                file.create_dataset("ismrmrd_header", (1,), f"S{size}",
+                                    external=[(str(secret), 0, size)])  # fmt: skip
+            else:
+                file["elsewhere"] = xml(trajectory="CANARY")
+                file["ismrmrd_header"] = (
+                    h5py.SoftLink("/elsewhere") if case == "soft"
+                    else h5py.ExternalLink(str(other), "ismrmrd_header")
+                )  # fmt: skip
+        with pytest.raises(DataError, match=f"'ismrmrd_header': found {said}") as caught:
+            open_scan(path)
+        assert "CANARY" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [np.zeros((1 << 10, 1 << 18), np.uint8), np.float32(3)])
+def test_a_header_that_is_no_text_is_refused_unread(path: Path, value: np.ndarray) -> None:
+    with h5py.File(write(path, None), "a") as file:
+        file.create_dataset("ismrmrd_header", value.shape, value.dtype)
+    with pytest.raises(DataError, match=f"found dtype {value.dtype}; expected a text"):
+        open_scan(path)
 
 
 def test_a_header_over_a_mebibyte_is_refused(path: Path) -> None:

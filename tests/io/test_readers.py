@@ -116,3 +116,79 @@ def test_a_renamed_file_is_the_same_scan(tmp_path: Path) -> None:
     with h5py.File(other, "a") as file:
         file["kspace"][1, 0, 3, 3] *= 2
     assert open_scan(other).id != before
+
+
+IMAGES = {
+    "no rank": (np.float32(1), r"shape \(\)"),
+    "one slice": (LABEL[0], r"shape \(20, 20\); expected \(2, H, W\)"),
+    "more slices": (np.ones((3, 20, 20), np.float32), "as k-space has 2 slices; pair each"),
+    "a zero axis": (np.ones((2, 0, 20), np.float32), r"shape \(2, 0, 20\)"),
+    "complex": (LABEL.astype(np.complex64), "complex64; expected real numbers; store magnitudes"),
+    "booleans": (LABEL.astype(bool), "bool; expected real numbers"),
+}
+
+
+@pytest.mark.parametrize("case", IMAGES)
+def test_targets_of_both_layouts_are_looked_at(tmp_path: Path, case: str) -> None:
+    value, said = IMAGES[case]
+    kspace_path, image_path = snu(tmp_path, image_label=value)
+    with pytest.raises(
+        DataError, match=f"'image_label': found {said}" if case != "more slices" else said
+    ):
+        open_scan(kspace_path, image_path)
+    with h5py.File(kspace_path, "a") as file:
+        file["reconstruction_rss"] = value
+    with pytest.raises(DataError, match=said) as caught:
+        open_scan(kspace_path)
+    assert str(caught.value).startswith(f"{kspace_path}: dataset 'reconstruction_rss': found")
+
+
+def test_images_of_one_volume_share_a_grid(tmp_path: Path) -> None:
+    paths = snu(tmp_path, image_label=LABEL, image_input=LABEL[:, 1:])
+    said = r"'image_input': found shape \(2, 19, 20\); expected \(2, 20, 20\), as 'image_label'"
+    with pytest.raises(DataError, match=said):
+        open_scan(*paths)
+
+
+@pytest.mark.parametrize("dtype", [">f4", np.float64, np.float16, np.int16])
+def test_images_of_any_real_type_are_read_as_float32(tmp_path: Path, dtype: object) -> None:
+    scan = open_scan(*snu(tmp_path, image_label=(LABEL * 7).astype(dtype)))  # type: ignore[arg-type]
+    image = scan.image("target", 1)
+    assert image is not None
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image, 7 * LABEL[1:])
+
+
+def test_a_blank_middle_slice_does_not_decide(tmp_path: Path) -> None:
+    for name, lines, apply in (
+        ("a", None, True),
+        ("b", MASK.lines, False),
+        ("c", MASK.lines, True),
+    ):
+        path, _ = snu(tmp_path / name, lines=lines, apply=apply)
+        with h5py.File(path, "a") as file:
+            file["kspace"][1] = 0
+            if name == "a":
+                file["kspace"][0] *= MASK.lines
+        scan = open_scan(path)
+        assert (scan.mask, scan.full) == (MASK, name == "b"), name
+
+
+@pytest.mark.parametrize("apply", [False, True])
+def test_a_dead_first_coil_does_not_decide(tmp_path: Path, apply: bool) -> None:
+    path, _ = snu(tmp_path, lines=MASK.lines, apply=apply)
+    with h5py.File(path, "a") as file:
+        file["kspace"][:, 0] = 0
+    assert open_scan(path).full is not apply
+
+
+@pytest.mark.parametrize("lines", [np.ones(48), snu_mask(48, 8).lines])
+def test_k_space_under_another_mask_is_not_called_full(tmp_path: Path, lines: np.ndarray) -> None:
+    path, _ = snu(tmp_path, lines=MASK.lines, apply=True)
+    with h5py.File(path, "a") as file:
+        file["mask"][...] = lines
+    with pytest.raises(DataError, match="'mask': found another mask than the one.*or none: it is"):
+        open_scan(path)
+    with h5py.File(path, "a") as file:
+        del file["mask"]
+    assert open_scan(path).mask == MASK  # the advice holds

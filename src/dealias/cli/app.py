@@ -39,7 +39,7 @@ def run(command: Callable[[], object], debug: bool) -> int:
 
 
 def _said(error: Exception, debug: bool) -> int:
-    from dealias.errors import UserError, printable
+    from dealias.errors import HealthError, UserError, no_memory, printable
 
     show = getattr(error, "show", None)
     if show is not None:  # the parser's own errors print themselves
@@ -47,6 +47,8 @@ def _said(error: Exception, debug: bool) -> int:
         return int(getattr(error, "exit_code", USAGE))
     if debug:
         traceback.print_exc()
+    if no_memory(error):
+        error = HealthError("memory", "none left", "", "choose a smaller network or batch")
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 from dealias.errors import DataError, SettingsError
@@ -28,7 +30,7 @@ def open_data(path: Path) -> tuple[Scan, ...]:
     Raises:
         DataError: Nothing is there, a partner is missing, or a file cannot be used.
     """
-    if path.is_file():
+    if is_file(path):
         return (open_scan(path, _image_of(path)),)
     return tuple(open_scan(file, _image_of(file)) for file in kspace_files(path))
 
@@ -39,7 +41,7 @@ def kspace_files(folder: Path) -> list[Path]:
     Raises:
         DataError: There is none, or a pair is broken.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(folder, "no such file or folder", "a data set", "check the path")
     files = [file for file in sorted(folder.rglob("*")) if is_data(file)]
     kspace = [file for file in files if file.parent.name != "image"]
@@ -48,6 +50,27 @@ def kspace_files(folder: Path) -> list[Path]:
         raise DataError(folder, "no k-space files", expected, "name the folder that holds them")
     _check_pairs(files)
     return kspace
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file.
+
+    Raises:
+        DataError: The path cannot even be looked at.
+    """
+    return _asked(path, Path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """The same for a folder."""
+    return _asked(path, Path.is_dir)
+
+
+def _asked(path: Path, question: Callable[[Path], bool]) -> bool:
+    try:
+        return question(path)
+    except OSError as error:
+        raise DataError(path, error.strerror or str(error), "a path", "check the path") from None
 
 
 def is_data(path: Path) -> bool:
@@ -85,8 +108,8 @@ def _files(root: Path, name: str) -> list[Path]:
     folder, _, pattern = name.partition("/")
     candidates = [root / folder, root / f"multicoil_{folder}"]
     for candidate in candidates:
-        if candidate.is_dir():
-            if (candidate / pattern).is_dir():
+        if is_folder(candidate):
+            if is_folder(candidate / pattern):
                 return kspace_files(candidate / pattern)
             files = [file for file in kspace_files(candidate) if file.match(f"{pattern}.h5")]
             if files:
@@ -101,9 +124,24 @@ def _image_of(path: Path) -> Path | None:
 
 
 def _check_pairs(files: list[Path]) -> None:
-    known = set(files)
     for file in files:
-        for here, there in (("kspace", "image"), ("image", "kspace")):
-            partner = file.parent.parent / there / file.name
-            if file.parent.name == here and partner.parent.is_dir() and partner not in known:
-                raise DataError(file, f"no partner {there}/{file.name}", "one of the same name", "")
+        there = missing_partner(file)
+        if there is not None:
+            raise DataError(file, f"no partner {there}", "one of the same name", "")
+
+
+def missing_partner(file: Path) -> str | None:
+    """The partner that a k-space or image file lacks, as FOLDER/NAME; None if it lacks none.
+
+    It is looked for on disk: a part of a data set may be asked for alone.
+    """
+    there = {"kspace": "image", "image": "kspace"}.get(file.parent.name)
+    if there is None:
+        return None
+    partner = file.parent.parent / there / file.name
+    if is_data(partner) or not partner.parent.is_dir():
+        return None
+    forms = (unicodedata.normalize(form, file.name) for form in ("NFC", "NFD"))
+    spelt = any(partner.with_name(form).is_file() for form in forms)
+    # two such names look the same on every screen
+    return f"{there}/{file.name}" + (" but one in another Unicode form" if spelt else "")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from dealias.data.findings import Finding
@@ -34,12 +33,13 @@ def check_scan(scan: Scan, file: Path, training: bool) -> list[Finding]:
         Findings; at least one PASS that describes the scan.
     """
     name = str(file)
-    energy_ZC, finite_Z, peak = _stream(scan)
+    energy_ZC, finite_Z, peak, signal_HW = _stream(scan)
     findings = [Finding("PASS", name, "k-space", _description(scan))]
     findings += _numbers(scan, name, energy_ZC, finite_Z, peak)
     findings += _mask(scan, name, training)
     if finite_Z.all() and peak > 0:
-        findings += _target(scan, name)
+        findings += _mask_fits(scan, name, signal_HW)
+        findings += _target(scan, name, int(energy_ZC.sum(1).argmax()))
     return findings
 
 
@@ -53,17 +53,19 @@ def _description(scan: Scan) -> str:
     return f"{said}, {mask.family}{nominal} (R {mask.effective:.2f}), {mask.acs_count} ACS lines"
 
 
-def _stream(scan: Scan) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], float]:
-    """Energy of each coil of each slice, which slices are finite, the largest magnitude."""
+def _stream(scan: Scan) -> tuple[Array, Array, float, Array]:
+    """Energy of each coil of each slice, which slices are finite, the peak, where signal is."""
     energies, finite, peak = [], [], 0.0
+    signal_HW = np.zeros(scan.shape[2:], dtype=bool)
     for z in range(scan.slices):
         kspace_CHW = scan.kspace(z)[0]
         ok = bool(np.isfinite(kspace_CHW).all())
         magnitude = np.abs(kspace_CHW).astype(np.float64) if ok else np.zeros(kspace_CHW.shape)
         finite.append(ok)
         peak = max(peak, float(magnitude.max()))
+        signal_HW |= (kspace_CHW != 0).any(0)
         energies.append((magnitude**2).sum((1, 2)))
-    return np.array(energies), np.array(finite), peak
+    return np.array(energies), np.array(finite), peak, signal_HW
 
 
 def _numbers(
@@ -108,8 +110,27 @@ def _mask(scan: Scan, name: str, training: bool) -> Iterator[Finding]:
         yield Finding("WARN", name, "mask", found, "the rule you train on")
 
 
-def _target(scan: Scan, name: str) -> Iterator[Finding]:
-    middle = scan.slices // 2
+def _mask_fits(scan: Scan, name: str, signal_HW: Array) -> Iterator[Finding]:
+    """Whether masked k-space has signal where its mask samples, and nowhere else."""
+    if scan.mask is None or scan.full:
+        return
+    lines = scan.mask.lines
+    signal = signal_HW.any(0) if lines.ndim == 1 else signal_HW
+    # zeros beyond the outermost samples are padding
+    box = tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(signal))
+    what = "lines" if lines.ndim == 1 else "samples"
+    empty, beyond = int((lines & ~signal)[box].sum()), int((signal & ~lines).sum())
+    expected = "the mask that k-space was masked with"
+    do = "store the mask that was used, or none: it is then found from k-space"
+    if empty:
+        found = f"{empty} {what} that it samples hold only zeros"
+        yield Finding("FAIL", name, "mask", found, expected, do)
+    if beyond:
+        found = f"{beyond} {what} that it leaves out hold signal"
+        yield Finding("FAIL", name, "mask", found, expected, do)
+
+
+def _target(scan: Scan, name: str, brightest: int) -> Iterator[Finding]:
     stored_ZHW = scan.image("target", slice(None))
     if stored_ZHW is None:
         return
@@ -122,16 +143,24 @@ def _target(scan: Scan, name: str) -> Iterator[Finding]:
         found = f"attribute max {stated:.4g}, real maximum {top:.4g}"
         yield Finding("WARN", name, "target", found, "the same", "scores would use the attribute")
     if scan.full:
-        yield from _agreement(scan, name, middle, stored_ZHW[middle])
+        yield from _agreement(scan, name, brightest, stored_ZHW[brightest])
 
 
 def _agreement(scan: Scan, name: str, z: int, stored_HW: Array) -> Iterator[Finding]:
-    coil_images = ifft(torch.from_numpy(np.ascontiguousarray(scan.kspace(z)[0])))
+    # both at scale 1: squares of 1e-30 or 1e25 leave single precision
+    kspace_CHW, strength = _unit(scan.kspace(z)[0])
+    stored_HW, stored_strength = _unit(stored_HW)
+    coil_images = ifft(torch.from_numpy(kspace_CHW))
     made_HW = centre_crop_or_pad(rss(coil_images, 0), scan.geometry.target_hw).numpy()
-    if made_HW.std() == 0 or stored_HW.std() == 0:
+    if made_HW.std() == 0:
+        return
+    if stored_HW.std() == 0:
+        found = f"slice {z}: one value everywhere, and signal in its k-space"
+        yield Finding("FAIL", name, "target", found, "an image", "export it again")
         return
     correlation = float(np.corrcoef(made_HW.ravel(), stored_HW.ravel())[0, 1])
     ratio = float(np.linalg.norm(made_HW) / np.linalg.norm(stored_HW))
+    ratio *= strength / stored_strength
     if correlation < CORRELATION:
         found = f"slice {z}: correlation {correlation:.3f} with the RSS of its k-space"
         do = "is it another scan's, transposed, or not the RSS image?"
@@ -140,3 +169,13 @@ def _agreement(scan: Scan, name: str, z: int, stored_HW: Array) -> Iterator[Find
         found = f"slice {z}: its k-space is {ratio:.3g} times as strong"
         do = "store both in the same units"
         yield Finding("FAIL", name, "target", found, "the same scale", do)
+
+
+def _unit(values: Array) -> tuple[Array, float]:
+    """Values divided by their largest part, and that part; zeros stay as they are."""
+    values = np.ascontiguousarray(values)
+    peak = float(np.abs(values.view(np.float32)).max())
+    if peak == 0:
+        return values, 1.0
+    wide = values.astype(np.result_type(values.dtype, np.float64))
+    return (wide / peak).astype(values.dtype), peak

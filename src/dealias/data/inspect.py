@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from dealias.data.catalogue import is_data
+from dealias.data.catalogue import is_data, is_file, missing_partner
 from dealias.data.checks import check_scan
 from dealias.data.findings import Finding, Level
 from dealias.errors import DataError, UserError
@@ -23,6 +23,7 @@ from dealias.io.open import open_scan
 TIMEOUT_SECONDS = 600
 _TRAINING = {"train", "multicoil_train"}
 _HELD_OUT = {"val", "multicoil_val"}
+_TEST = {"leaderboard", "test", "multicoil_test", "multicoil_challenge"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ def check(
     """
     files = find_files(path)
     findings, kspace = _pairs(files)
+    if not kspace and not findings:
+        do = "name the folder that holds kspace and image"
+        raise DataError(path, "images alone", "files of k-space", do)
     checked = _in_children(kspace, workers, progress)
     for one in checked:
         findings += one.findings
@@ -74,7 +78,7 @@ def find_files(path: Path) -> list[Path]:
     Raises:
         DataError: There are none.
     """
-    if path.is_file():
+    if is_file(path):
         return [path]
     files = sorted(file for file in path.rglob("*") if is_data(file)) if path.is_dir() else []
     if not files:
@@ -87,10 +91,9 @@ def check_file(file: Path) -> Checked:
     torch.set_num_threads(1)
     image = file.parent.parent / "image" / file.name
     paired = file.parent.name == "kspace" and image.is_file()
-    folders = {part.name for part in file.parents}
     try:
         scan = open_scan(file, image if paired else None)
-        findings = check_scan(scan, file, training=bool(folders & (_TRAINING | _HELD_OUT)))
+        findings = check_scan(scan, file, training=_set_of(file) in _TRAINING | _HELD_OUT)
         mask = scan.mask
         family = f"{mask.family} X{mask.nominal:g}" if mask and mask.nominal else None
         with open_guarded(file) as opened:
@@ -100,11 +103,18 @@ def check_file(file: Path) -> Checked:
         where, found, expected, do = error.args
         item = str(where).removeprefix(f"{file}: ")
         return Checked(file, (Finding("FAIL", str(file), item, found, expected, do),), None, None)
+    except Exception as error:
+        # one file must not end the check of the others, whatever this is
+        found, do = f"{type(error).__name__}: {error}"[:300], "leave it out and report this"
+        finding = Finding("FAIL", str(file), "file", found, "a file that can be checked", do)
+        return Checked(file, (finding,), None, None)
 
 
 def _in_children(files: list[Path], workers: int, progress: Callable[[int], None]) -> list[Checked]:
     """Check files in a pool; a file that kills or hangs its child is checked no more."""
     context = multiprocessing.get_context("forkserver")
+    # imported once by the server and not by each child: that takes longer than most checks
+    context.set_forkserver_preload(["__main__", __name__])
     checked: list[Checked] = []
     left = list(files)
     while left:
@@ -149,17 +159,13 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 def _pairs(files: list[Path]) -> tuple[list[Finding], list[Path]]:
     """Files without a partner, and the k-space files."""
-    known = set(files)
     findings = []
     for file in files:
-        there = {"kspace": "image", "image": "kspace"}.get(file.parent.name)
-        if there is None:
-            continue
-        partner = file.parent.parent / there / file.name
-        if partner.parent.is_dir() and partner not in known:
+        there = missing_partner(file)
+        if there is not None:
             do = "copy the missing file, or remove this one"
-            found = f"no {there}/{file.name}"
-            findings.append(Finding("FAIL", str(file), "pair", found, "one of the same name", do))
+            expected = "one of the same name"
+            findings.append(Finding("FAIL", str(file), "pair", f"no {there}", expected, do))
     return findings, [file for file in files if file.parent.name != "image"]
 
 
@@ -196,8 +202,14 @@ def _groups(checked: list[Checked], key: Literal["id", "patient"]) -> list[list[
     return [files for files in groups.values() if len(files) > 1]
 
 
+def _set_of(file: Path) -> str | None:
+    """The nearest folder that names a set; those above may be anything, such as /home/train."""
+    names = (folder.name for folder in file.absolute().parents)
+    return next((name for name in names if name in _TRAINING | _HELD_OUT | _TEST), None)
+
+
 def _trained(file: Path) -> bool:
-    return bool({part.name for part in file.parents} & _TRAINING)
+    return _set_of(file) in _TRAINING
 
 
 def _across(files: list[Path]) -> bool:

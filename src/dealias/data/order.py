@@ -9,7 +9,7 @@ from dealias.randomness import generator
 
 
 def epoch_batches(
-    keys: Sequence[Hashable], batch_size: int, seed: int, epoch: int, shuffle: bool = True
+    keys: Sequence[Hashable], batch_size: int, seed: int, epoch: int
 ) -> list[tuple[int, ...]]:
     """Batches of samples of one shape, in the order in which an epoch sees them.
 
@@ -18,21 +18,17 @@ def epoch_batches(
         batch_size: Largest batch; the last one of each shape may be smaller.
         seed: The run's seed.
         epoch: Of the run.
-        shuffle: Whether to permute samples and batches.
 
     Returns:
         Tuples of indices that cover every sample once.
     """
     rng = generator(seed, "order", epoch)
-    order = rng.permutation(len(keys)) if shuffle else range(len(keys))
     buckets: dict[Hashable, list[int]] = defaultdict(list)
-    for index in order:
-        buckets[keys[int(index)]].append(int(index))
+    for index in rng.permutation(len(keys)):
+        buckets[keys[index]].append(int(index))
     batches = [
         tuple(bucket[start : start + batch_size])
         for bucket in buckets.values()
         for start in range(0, len(bucket), batch_size)
     ]
-    if shuffle:
-        batches = [batches[i] for i in rng.permutation(len(batches))]
-    return batches
+    return [batches[i] for i in rng.permutation(len(batches))]

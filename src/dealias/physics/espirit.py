@@ -7,9 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from dealias.physics.coils import divide
+
 MAX_ROWS = 24
 """ACS rows used along a fully sampled readout; more do not help the kernels."""
-_ITERATIONS = 30
+_SQUARINGS, _ITERATIONS = 3, 4
+"""Power iterations with the Gram matrices' eighth powers: 32 plain ones for the price of 14."""
 _BLOCK = 1 << 25
 """Complex numbers held at once while maps are computed, row block by row block."""
 
@@ -102,12 +105,19 @@ def _leading(gram_HWCC: Tensor, reference_C: Tensor, crop: float) -> Tensor:
     strongest = gram_HWCC.diagonal(dim1=-2, dim2=-1).real.argmax(-1)
     index = strongest[..., None, None].expand(*gram_HWCC.shape[:-1], 1)
     vector = torch.gather(gram_HWCC, -1, index)
-    value = torch.zeros_like(vector.real[..., :1, :])
+    power = gram_HWCC
+    for _ in range(_SQUARINGS):
+        power = power @ power
     for _ in range(_ITERATIONS):
-        vector = gram_HWCC @ vector
-        value = torch.linalg.vector_norm(vector, dim=-2, keepdim=True)
-        vector = vector / torch.where(value == 0, torch.ones_like(value), value)
+        vector = _unit(power @ vector)
+    seen = gram_HWCC @ vector
+    value, vector = torch.linalg.vector_norm(seen, dim=-2, keepdim=True), _unit(seen)
     along = (reference_C.conj()[:, None] * vector).sum(-2, keepdim=True)
     phase = torch.where(along == 0, torch.ones_like(along), along / along.abs())
     vector = vector * phase.conj() * (value > crop)
     return vector[..., 0].permute(2, 0, 1)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    """Vectors (..., C, 1) of length 1; zeros stay zeros."""
+    return divide(vector, torch.linalg.vector_norm(vector, dim=-2, keepdim=True))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dealias.data.samples import Batch
-from dealias.errors import HealthError
+from dealias.errors import HealthError, no_memory
 from dealias.models.network import Network
 from dealias.training.losses import LossSettings, loss
 
@@ -65,6 +65,18 @@ class Stepper:
         Raises:
             HealthError: No memory left.
         """
+        try:
+            return self._step(batches)
+        except (MemoryError, RuntimeError) as error:
+            if not no_memory(error):
+                raise
+            largest = max(batches, key=lambda batch: batch.kspace_BSCHW.numel())
+            report = _out_of_memory(largest)
+        # outside the except, so that the exception no longer holds the tensors
+        self.optimiser.zero_grad(set_to_none=True)
+        raise report
+
+    def _step(self, batches: Sequence[Batch]) -> StepResult:
         total = sum(len(batch.names) for batch in batches)
         names = tuple(name for batch in batches for name in batch.names)
         self.optimiser.zero_grad(set_to_none=True)
@@ -82,21 +94,10 @@ class Stepper:
         return StepResult(tuple(losses), finite and _finite(norm), overflow, names)
 
     def _backward(self, batch: Batch, total: int) -> list[float]:
-        shape = None
-        try:
-            loss_B = self._loss(batch)
-            if bool(torch.isfinite(loss_B).all()):
-                self.scaler.scale(loss_B.sum() / total).backward()  # type: ignore[no-untyped-call]
-            return [float(value) for value in loss_B.detach()]
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            shape = _out_of_memory(error, batch)
-        except RuntimeError as error:
-            if "allocate memory" not in str(error):
-                raise
-            shape = _out_of_memory(error, batch)
-        # outside the except, so that the exception no longer holds the tensors
-        self.optimiser.zero_grad(set_to_none=True)
-        raise shape
+        loss_B = self._loss(batch)
+        if bool(torch.isfinite(loss_B).all()):
+            self.scaler.scale(loss_B.sum() / total).backward()  # type: ignore[no-untyped-call]
+        return [float(value) for value in loss_B.detach()]
 
     def _loss(self, batch: Batch) -> Tensor:
         measurement = batch.measurement(self.network.needs, self.device)
@@ -119,7 +120,7 @@ def _finite(value: float) -> bool:
     return value - value == 0
 
 
-def _out_of_memory(error: BaseException, batch: Batch) -> HealthError:
+def _out_of_memory(batch: Batch) -> HealthError:
     name, z = batch.names[0]
     shape = tuple(batch.kspace_BSCHW.shape)
     do = (

@@ -125,3 +125,12 @@ def test_a_bad_file_is_named_among_good_ones(root: Path) -> None:
     with pytest.raises(DataError, match="no readable HDF5 in 500 bytes") as caught:
         open_split(root, "train")
     assert str(caught.value).startswith(f"{bad}: ")
+
+
+def test_linked_folders_are_followed_but_never_upwards(root: Path, tmp_path: Path) -> None:
+    """Data sets are often links to a larger disk."""
+    elsewhere = (root / "train").rename(tmp_path / "elsewhere")
+    (root / "train").symlink_to(elsewhere)
+    (root / "val" / "all").symlink_to(tmp_path)
+    assert names(open_split(root, "train")) == ["brain_acc4_0", "brain_acc4_1"]
+    assert len(open_data(root)) == 4

@@ -34,8 +34,10 @@ def test_the_numbers_come_out() -> None:
     assert parse_header("here", xml()) == Header((320, 320), (2, 369), "cartesian")
 
 
-def test_another_namespace_has_no_numbers() -> None:
-    assert parse_header("here", xml(space="http://elsewhere")) == Header(None, None, "cartesian")
+def test_another_namespace_says_the_same() -> None:
+    assert parse_header("here", xml(space="http://elsewhere")) == parse_header("here", xml())
+    radial = parse_header("here", xml(space="http://elsewhere", trajectory="radial"))
+    assert radial.trajectory == "radial"
 
 
 LAUGHS = '<!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>'

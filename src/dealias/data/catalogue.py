@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -43,13 +44,30 @@ def kspace_files(folder: Path) -> list[Path]:
     """
     if not is_folder(folder):
         raise DataError(folder, "no such file or folder", "a data set", "check the path")
-    files = [file for file in sorted(folder.rglob("*")) if is_data(file)]
+    files = data_files(folder)
     kspace = [file for file in files if file.parent.name != "image"]
     if not kspace:
         expected = ".h5 files with k-space"
         raise DataError(folder, "no k-space files", expected, "name the folder that holds them")
     _check_pairs(files)
     return kspace
+
+
+def data_files(folder: Path) -> list[Path]:
+    """All data files below a folder, sorted. Linked folders are followed, but none twice."""
+    found: list[Path] = []
+    seen: set[Path] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        place = Path(here)
+        real = place.resolve()
+        # a link back up would lead through everything that lies there
+        if real in seen or (place != folder and folder.resolve().is_relative_to(real)):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort(key=lambda name: (place / name).is_symlink())
+        found += [place / name for name in files if is_data(place / name)]
+    return sorted(found)
 
 
 def is_file(path: Path) -> bool:

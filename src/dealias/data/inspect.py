@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from dealias.data.catalogue import is_data, is_file, missing_partner
+from dealias.data.catalogue import data_files, is_file, missing_partner
 from dealias.data.checks import check_scan
 from dealias.data.findings import Finding, Level
 from dealias.errors import DataError, UserError
@@ -80,7 +80,7 @@ def find_files(path: Path) -> list[Path]:
     """
     if is_file(path):
         return [path]
-    files = sorted(file for file in path.rglob("*") if is_data(file)) if path.is_dir() else []
+    files = data_files(path) if path.is_dir() else []
     if not files:
         raise DataError(path, "no .h5 files", "a data set", "check the path")
     return files

@@ -80,8 +80,16 @@ class Samples(Dataset[Sample]):
         return len(self.index)
 
     def keys(self) -> list[Hashable]:
-        """Shape of each sample: those of one shape may share a batch."""
-        shapes = [(scan.shape[1:], scan.geometry.target_hw) for scan in self.scans]
+        """Shape of each sample, its mask's axes included: those of one shape may share a batch."""
+        stored = self.masks.kind == "stored"
+        shapes = [
+            (
+                scan.shape[1:],
+                scan.geometry.target_hw,
+                scan.mask.axes if stored and scan.mask else (),
+            )
+            for scan in self.scans
+        ]
         return [shapes[s] for s, _ in self.index]
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:

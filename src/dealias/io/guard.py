@@ -37,7 +37,7 @@ _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FL
 _READ_AGAIN = "copy the file again from its source"
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError,
            ArithmeticError, MemoryError)  # fmt: skip
-"""What h5py and NumPy raise on damaged bytes, found by reading tens of thousands of them."""
+"""What h5py and NumPy raise on damaged bytes, found by reading thousands of damaged files."""
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from dealias.io.guard import open_guarded
 from dealias.io.text import read_text
 
 MAX_BYTES = 1 << 20
-_SPACE = "{http://www.ismrm.org/ISMRMRD}"
+_SPACE = "{*}"  # whatever namespace its writer chose
 MAX_MATRIX = 8192
 
 

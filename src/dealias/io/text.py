@@ -41,9 +41,10 @@ def read_text(path: Path, kind: Literal["dataset", "attribute"], name: str, most
     Raises:
         DataError: It cannot be read, is longer, or the library crashes or hangs on it.
     """
+    # isolated: a file h5py.py in the current folder is nobody's h5py
     where = f"{path}: {kind} '{name}'"
     program = _PROGRAM.format(_READ[kind])
-    command = [sys.executable, "-c", program, str(path), name, str(most)]
+    command = [sys.executable, "-I", "-c", program, str(path), name, str(most)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:

@@ -46,6 +46,8 @@ def test_overrides_are_merged_and_judged() -> None:
         ("training.epochs", r"no key=value"),
         ("optimiser.lr=${oc.env:HOME}", r"an interpolation"),
         ("memory.coils=0", r"memory.coils: found 0"),
+        ("masks.kind=equispced", r"masks.kind: found 'equispced'.*did you mean 'equispaced'"),
+        ("network.cascades=100000", r"network.cascades: found 100000"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_the_keys_path(override: str, message: str) -> None:

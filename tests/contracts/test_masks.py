@@ -10,14 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dealias.errors import SettingsError
-from dealias.physics.sampling.fastmri import equispaced_mask, random_mask
+from dealias.physics.sampling.density import partial_fourier_mask
+from dealias.physics.sampling.fastmri import (
+    equispaced_fraction_mask,
+    equispaced_mask,
+    magic_fraction_mask,
+    magic_fraction_spacing,
+    magic_mask,
+    random_mask,
+)
 from dealias.physics.sampling.identify import identify
 from dealias.physics.sampling.mask import SamplingMask, contiguous_centre
 from dealias.physics.sampling.snu import snu_mask
+from dealias.physics.sampling.table import FAMILIES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from fastmri.data.subsample import EquiSpacedMaskFunc, RandomMaskFunc
+    from fastmri.data.subsample import (
+        EquispacedMaskFractionFunc,
+        EquiSpacedMaskFunc,
+        MagicMaskFractionFunc,
+        MagicMaskFunc,
+        RandomMaskFunc,
+    )
 
 # width, acceleration, lattice offset, ACS count, first and last ACS line, lines in all: the 19
 # masks of the challenge's public data
@@ -117,6 +132,33 @@ def test_equispaced_masks_are_fastmris(width: int) -> None:
         assert np.array_equal(ours.lines, theirs.numpy().ravel().astype(bool))
 
 
+RULES = {
+    "equispaced_fraction": (equispaced_fraction_mask, EquispacedMaskFractionFunc),
+    "magic": (magic_mask, MagicMaskFunc),
+    "magic_fraction": (magic_fraction_mask, MagicMaskFractionFunc),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("width", [320, 368, 371, 640])
+@pytest.mark.parametrize(("rate", "fraction"), [(4, 0.08), (8, 0.04), (6, 0.05), (5, 0.3)])
+def test_other_rules_are_fastmris(rule: str, width: int, rate: int, fraction: float) -> None:
+    """Line by line, for every offset that fastMRI may draw; so for every seed."""
+    ours, theirs = RULES[rule]
+    spacing = rate
+    if rule == "magic_fraction":
+        spacing = magic_fraction_spacing(width, rate, fraction)[1]
+    if rule == "equispaced_fraction" and round(width * fraction) * rate >= width:
+        with pytest.raises(SettingsError, match="fewer than W / R"):
+            ours(width, rate, fraction, 0)
+        return
+    for offset in range(spacing):
+        lines, count = theirs([fraction], [rate])((1, 1, width, 2), offset=offset)
+        mask = ours(width, rate, fraction, offset)
+        assert mask.acs_count == count
+        assert np.array_equal(mask.lines, lines.numpy().ravel().astype(bool)), offset
+
+
 def test_the_point_spread_of_a_lattice_is_a_lattice() -> None:
     lines = np.zeros(32, bool)
     lines[::4] = True
@@ -135,3 +177,68 @@ def test_masks_are_values() -> None:
         mask.lines[0] = True
     with pytest.raises(SettingsError):
         snu_mask(0, 4)
+
+
+PLANES = ["variable_density"]
+
+
+def drawn(name: str, hw: tuple[int, int], rate: int, share: float, seed: int = 0) -> SamplingMask:
+    return FAMILIES[name].draw(hw, rate, share, np.random.default_rng([seed, rate]))
+
+
+@pytest.mark.parametrize("name", FAMILIES.names)
+@pytest.mark.parametrize("hw", [(96, 80), (63, 97)])
+def test_every_family_samples_its_acs_and_repeats_itself(name: str, hw: tuple[int, int]) -> None:
+    for rate in (3, 4, 8):
+        mask = drawn(name, hw, rate, 0.08)
+        assert mask.lines.shape == (hw if name in PLANES else hw[1:])
+        assert mask.lines[mask.acs_lines()].all()
+        assert mask.acs_count == round(0.08 * hw[1])
+        assert (mask.family, mask.nominal) == (name, rate)
+        assert mask == drawn(name, hw, rate, 0.08)
+        assert np.abs(mask.psf()).max() == pytest.approx(1)
+        assert np.abs(mask.psf()).argmax() == np.ravel_multi_index(
+            [size // 2 for size in mask.lines.shape], mask.lines.shape
+        )
+    if name != "snu":
+        assert len({drawn(name, hw, 4, 0.08, seed) for seed in range(20)}) > 1
+
+
+@pytest.mark.parametrize("name", ["equispaced_fraction", "magic_fraction"])
+@pytest.mark.parametrize("rate", [4, 6, 8])
+def test_fractions_meet_the_acceleration_with_all_lines(name: str, rate: int) -> None:
+    counts = [drawn(name, (8, 368), rate, 0.04, seed).lines.sum() for seed in range(8)]
+    assert np.mean(counts) == pytest.approx(368 / rate, rel=0.1)
+
+
+@pytest.mark.parametrize("name", PLANES)
+@pytest.mark.parametrize("rate", [4, 8, 12])
+def test_planes_meet_the_acceleration(name: str, rate: int) -> None:
+    mask = drawn(name, (128, 96), rate, 0.1)
+    assert mask.effective == pytest.approx(rate, rel=0.05)
+
+
+def test_bins_hold_one_line_each() -> None:
+    mask = drawn("binned", (8, 100), 7, 0.08)
+    apart = mask.lines & ~mask.acs_lines()
+    for start in range(0, 100, 7):
+        if start + 7 <= mask.acs[0] or start >= mask.acs[1]:
+            assert apart[start : start + 7].sum() == 1
+
+
+def test_partial_fourier_leaves_one_side_out() -> None:
+    for seed in range(6):
+        lines = drawn("partial_fourier", (8, 200), 2, 0.08, seed).lines
+        assert not (lines[150:].any() and lines[:50].any())
+        assert lines[50:150].sum() > 50
+    with pytest.raises(SettingsError, match="above 0.5"):
+        partial_fourier_mask(200, 2, 0.08, np.random.default_rng(0), share=0.4)
+
+
+def test_density_falls_from_the_centre_outwards() -> None:
+    mask = drawn("variable_density", (200, 200), 6, 0.05)
+    y, x = np.mgrid[-1:1:200j, -1:1:200j]
+    rings = [mask.lines[(np.hypot(y, x) >= r) & (np.hypot(y, x) < r + 0.2)].mean()
+             for r in (0.2, 0.4, 0.6, 0.8)]  # fmt: skip
+    assert rings == sorted(rings, reverse=True)
+    assert rings[0] > 3 * rings[-1]

@@ -33,8 +33,8 @@ def reconstruct(
     mask: Annotated[
         str | None,
         typer.Option(
-            help="Undersample fully sampled data: snu:4 or snu:8 (the challenge's rule), or a file "
-            "that holds a mask (.npy, or .h5 with `mask`)."
+            help="Undersample fully sampled data: snu:4 (the challenge's rule), equispaced:8 or "
+            "another family, or a file that holds a mask (.npy, or .h5 with `mask`)."
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; else chosen.")] = None,
@@ -86,22 +86,31 @@ def mask_rule(text: str | None) -> Callable[[Scan], SamplingMask | None]:
     """What --mask says: a mask for each scan, or None for the scan's own.
 
     Raises:
-        SettingsError: It is neither "snu:" and a whole number nor a file of masks.
+        SettingsError: It is neither a family and a whole number nor a file of masks.
         DataError: The file holds no mask.
     """
     from dealias.errors import SettingsError
     from dealias.io.mask import load_mask
-    from dealias.physics.sampling.snu import snu_mask
+    from dealias.physics.sampling.table import FAMILIES
+    from dealias.randomness import generator
 
     if text is None:
         return lambda scan: None
     if Path(text).suffix in {".npy", ".h5", ".hdf5"}:
         stored = load_mask(Path(text))
         return lambda scan: stored
-    family, _, number = text.partition(":")
-    if family != "snu" or not number.isdecimal() or int(number) < 1:
-        raise SettingsError("--mask", f"'{text}'", "snu:4, snu:8, ..., or a .npy or .h5 file")
-    return lambda scan: snu_mask(scan.shape[3], int(number))
+    name, _, number = text.partition(":")
+    if not number.isdecimal() or int(number) < 1:
+        raise SettingsError("--mask", f"'{text}'", "snu:4, random:8, ..., or a .npy or .h5 file")
+    family = FAMILIES[name]
+
+    def draw(scan: Scan) -> SamplingMask:
+        # one seed for all: scans of one size get one mask
+        return family.draw(
+            (scan.shape[2], scan.shape[3]), int(number), 0.08, generator(430, "mask")
+        )
+
+    return draw
 
 
 def said(summary: RunSummary, out: Path, data: Path) -> str:

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dealias.errors import DataError
 from dealias.io.mask import load_mask
-from dealias.physics.sampling.fastmri import equispaced_mask, random_mask
 from dealias.physics.sampling.mask import SamplingMask
-from dealias.physics.sampling.snu import snu_mask
+from dealias.physics.sampling.table import FAMILIES
 from dealias.randomness import generator
 from dealias.scan.scan import Scan
+from dealias.table import nearest
 
 
 class MaskSettings(BaseModel):
     """How training scans are masked.
 
     Attributes:
-        kind: "stored" takes each scan's own mask; "snu", "equispaced" (random offset) and "random"
-            draw an acceleration, and re-mask fully sampled scans by that rule; "file" re-masks
-            them by one stored mask.
+        kind: "stored" takes each scan's own mask; "file" re-masks fully sampled scans by one stored
+            mask; the name of a family draws an acceleration, and a mask of that family.
         accelerations: To draw from, with equal chances.
-        centre_fraction: Share of ACS lines of the equispaced and random rules.
+        centre_fraction: Share of ACS lines; the challenge's rule has its own.
         file: The mask of kind "file": .npy, or .h5 with `mask`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["stored", "snu", "equispaced", "random", "file"] = "stored"
+    kind: str = "stored"
     accelerations: tuple[int, ...] = Field(default=(4, 8), min_length=1)
     centre_fraction: float = Field(default=0.08, gt=0, lt=1)
     file: Path | None = None
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        names = ["stored", "file", *FAMILIES.names]
+        if kind not in names:
+            raise ValueError(f"one of {', '.join(names)}; {nearest(kind, names)}".rstrip("; "))
+        return kind
 
     @model_validator(mode="after")
     def _has_its_file(self) -> MaskSettings:
@@ -71,13 +77,8 @@ def training_mask(
     if settings.file is not None:
         return _stored(settings.file, scan)
     rng = generator(seed, "mask", epoch, index)
-    width, acceleration = scan.shape[3], int(rng.choice(settings.accelerations))
-    if settings.kind == "snu":
-        return snu_mask(width, acceleration)
-    if settings.kind == "equispaced":
-        offset = int(rng.integers(acceleration))
-        return equispaced_mask(width, acceleration, settings.centre_fraction, offset)
-    return random_mask(width, acceleration, settings.centre_fraction, rng)
+    hw, acceleration = (scan.shape[2], scan.shape[3]), int(rng.choice(settings.accelerations))
+    return FAMILIES[settings.kind].draw(hw, acceleration, settings.centre_fraction, rng)
 
 
 def _stored(path: Path, scan: Scan) -> SamplingMask:

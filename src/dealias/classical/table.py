@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from dealias.classical.grappa import Grappa
 from dealias.classical.iterative import CgSense, ZeroFilled
 from dealias.errors import SettingsError
 from dealias.scan.measurement import Reconstructor
@@ -39,6 +40,12 @@ METHODS: Table[Method] = Table(
             CgSense,
             ("regularisation", "iterations"),
             "Pruessmann et al., Magn Reson Med 46:638 (2001)",
+        ),
+        Method(
+            "grappa",
+            Grappa,
+            ("regularisation", "taps"),
+            "Griswold et al., Magn Reson Med 47:1202 (2002)",
         ),
     ),
 )

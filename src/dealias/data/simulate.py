@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import fft as sfft
 
 from dealias.atomic import sha256
-from dealias.errors import SettingsError
+from dealias.classical.grappa import Grappa
+from dealias.errors import DataError, SettingsError
 from dealias.io.volume import Volume
 from dealias.io.write_fastmri import write_fastmri
 from dealias.io.write_snu import write_snu
 from dealias.physics.anatomy import Subject, render
 from dealias.physics.readout import centre_crop_or_pad
+from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.sampling.snu import snu_mask
 from dealias.physics.scanner import Scanner
 from dealias.randomness import generator
@@ -206,6 +208,7 @@ def make_volume(settings: SimulateSettings, item: Plan) -> Volume:
         acceleration=item.acceleration,
         target_ZHW=target_ZHW,
         input_ZHW=rss_images(masked_ZCHW, target_hw),
+        grappa_ZHW=_grappa_images(masked_ZCHW, mask, target_hw),
         attributes={
             "simulated": 1,
             "snr": settings.snr,
@@ -214,6 +217,20 @@ def make_volume(settings: SimulateSettings, item: Plan) -> Volume:
             "patient_id": _patient(settings, item),
         },
     )
+
+
+def _grappa_images(
+    masked_ZCHW: npt.NDArray[np.complex64], mask: SamplingMask, target_hw: tuple[int, int]
+) -> npt.NDArray[np.float32] | None:
+    """GRAPPA's images by the label's rule; None where the ACS is too narrow for a kernel."""
+    scale = np.abs(masked_ZCHW).max() or np.float32(1)
+    try:
+        filled = [
+            Grappa().filled(torch.from_numpy(one / scale), mask).numpy() for one in masked_ZCHW
+        ]
+    except DataError:
+        return None
+    return scale * rss_images(np.stack(filled), target_hw)
 
 
 def rss_images(

@@ -59,6 +59,7 @@ CASES: dict[str, tuple[list[int], dict[str, Any], dict[str, Any]]] = {
     "two stops across a schedule's switch": ([3, 7], {"schedule": WARM}, {}),
     "batches of one shape": ([2], {"batch_size": 2}, {}),
     "clipping": ([3], {"clip_norm": 0.1}, {}),
+    "a moving average of the weights": ([3, 9], {"ema": 0.9}, {}),
     "bf16": ([3], {"precision": "bf16"}, {}),
     "fp16 with its scaler": ([3], {"precision": "fp16"}, {}),
 }

@@ -148,7 +148,7 @@ def save_best(
         raise CheckpointError(folder.path, "no checkpoint", "a trained network", "resume the run")
     state, _ = read_checkpoint(best)
     network = build_network(recipe.network)
-    network.load_state_dict(state.network)
+    network.load_state_dict(state.kept)
     seed = recipe.training.seed
     masks = [
         training_mask(recipe.masks, scans[i % len(scans)], seed, i, i) for i in range(PROFILED)

@@ -40,6 +40,7 @@ class TrainState:
         network: Its state_dict.
         optimiser: Its state_dict.
         scaler: Its state_dict.
+        average: state_dict of the weights' moving average, if one is taken.
     """
 
     epoch: int = 0
@@ -52,6 +53,12 @@ class TrainState:
     network: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    average: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The weights to use: the average where there is one."""
+        return self.average or self.network
 
 
 class Checkpoints:

@@ -25,6 +25,7 @@ from dealias.metrics.protocol import ScoringProtocol
 from dealias.models.network import Network
 from dealias.randomness import torch_seed
 from dealias.scan.scan import Scan
+from dealias.training.averaging import Average
 from dealias.training.checkpoint import Checkpoints, TrainState
 from dealias.training.loader import batches, worker_died
 from dealias.training.losses import LossSettings
@@ -140,6 +141,8 @@ class _Run:
         self.stepper = Stepper(
             self.network, self.optimiser, self.scaler, job.loss, job.training.clip_norm, job.device
         )
+        ema = job.training.ema
+        self.average = None if ema is None else Average(self.network, ema)
         self.state = TrainState()
         self.groups: list[tuple[int, ...]] = []
         self.saved = time.monotonic()
@@ -167,6 +170,8 @@ class _Run:
         self.network.load_state_dict(self.state.network)
         self.optimiser.load_state_dict(self.state.optimiser)
         self.scaler.load_state_dict(self.state.scaler)
+        if self.average is not None and self.state.average:
+            self.average.load(self.state.average)
         self.total = self.state.best.get("total")
         now, then = environment(self.job.device), manifest.get("environment", {})
         for key, value in now.items():
@@ -216,6 +221,8 @@ class _Run:
             parameters["lr"] = job.optimiser.lr * factor
         torch.manual_seed(torch_seed(job.training.seed, "dropout", state.epoch, state.position))
         result = self.stepper(group)
+        if self.average is not None and result.applied:
+            self.average.update(self.network)
         state.position += len(group)
         state.step += 1
         self._judge(result)
@@ -275,8 +282,9 @@ class _Run:
     def _validate(self) -> None:
         job, state = self.job, self.state
         job.progress(self._progress("validating"))
+        network = self.network if self.average is None else self.average.network
         found = validate(
-            self.network, job.val_scans, job.protocol, job.masks, job.training.seed, job.device,
+            network, job.val_scans, job.protocol, job.masks, job.training.seed, job.device,
             self._poll_validation,
         )  # fmt: skip
         scores = found.scores
@@ -312,6 +320,7 @@ class _Run:
         self.state.network = _cpu(self.network.state_dict())
         self.state.optimiser = self.optimiser.state_dict()
         self.state.scaler = self.scaler.state_dict()
+        self.state.average = _cpu(self.average.network.state_dict()) if self.average else {}
         facts = {
             "settings": self.job.recorded,
             "data": manifest_of(self.job.train_scans),

@@ -15,6 +15,8 @@ class TrainingSettings(BaseModel):
         batch_size: Slices of one shape run at once.
         accumulation: Batches whose gradients make one step, as one large batch would.
         clip_norm: Largest L2 norm of the gradient, or None.
+        ema: Share that each step keeps of a moving average of the weights, which then is what is
+            validated and what the model file holds; None for the weights themselves.
         precision: Of the denoisers' convolutions; the physics stays float32.
         workers: Processes that read data; any number gives the same run.
         seed: Of everything random.
@@ -31,6 +33,7 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(default=1, ge=1)
     accumulation: int = Field(default=1, ge=1)
     clip_norm: float | None = Field(default=None, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     workers: int = Field(default=0, ge=0, le=64)
     seed: int = Field(default=430, ge=0)

@@ -247,8 +247,8 @@ MUTANTS = [
     Mutant(
         "espirit-phase-sign",
         "src/dealias/physics/espirit.py",
-        "angle = (2 * math.pi / size)",
-        "angle = (-2 * math.pi / size)",
+        "torch.float64) * (2 * math.pi / size)",
+        "torch.float64) * (-2 * math.pi / size)",
         "tests/physics/test_espirit.py",
     ),
     Mutant(

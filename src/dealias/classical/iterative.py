@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass as plain_dataclass
 
 import torch
 from pydantic import ConfigDict, Field
@@ -11,9 +12,64 @@ from torch import Tensor
 
 from dealias.errors import SettingsError
 from dealias.physics.coils import divide, rss
+from dealias.physics.sense import Sense
 from dealias.scan.measurement import Estimate, Measurement, Needs
 
 _STRICT = ConfigDict(extra="forbid")
+
+
+@plain_dataclass(frozen=True)
+class Problem:
+    """What iterative SENSE solves: the image x of which A x is what was measured.
+
+    Attributes:
+        A: The encoding operator.
+        right: A^H y, (B, S, H, W).
+        sens_BSCHW: The maps.
+        weight_BSHW: Their root-sum-of-squares.
+        bound: The largest eigenvalue that A^H A can have, (B, 1, 1, 1).
+    """
+
+    A: Sense
+    right: Tensor
+    sens_BSCHW: Tensor
+    weight_BSHW: Tensor
+    bound: Tensor
+
+    @staticmethod
+    def of(measurement: Measurement, method: str) -> Problem:
+        """The problem of a measurement.
+
+        Raises:
+            SettingsError: The measurement has no sensitivity maps.
+        """
+        sens_BSCHW = measurement.sens_BSCHW
+        if sens_BSCHW is None:
+            raise SettingsError(method, "no sensitivity maps", "maps in the measurement")
+        A = measurement.operator(sens_BSCHW)
+        weight_BSHW = rss(sens_BSCHW, coil_axis=2)
+        bound = weight_BSHW.amax((1, 2, 3), keepdim=True) ** 2
+        return Problem(A, A.adjoint(measurement.kspace_BSCHW), sens_BSCHW, weight_BSHW, bound)
+
+    @property
+    def start(self) -> Tensor:
+        """Zeros to begin with."""
+        return torch.zeros_like(self.right)
+
+    @property
+    def peak(self) -> Tensor:
+        """The largest magnitude of A^H y: (B, 1, 1, 1)."""
+        return self.right.abs().amax((1, 2, 3), keepdim=True)
+
+    def slope(self, x_BSHW: Tensor) -> Tensor:
+        """The gradient of 1/2 |A x - y|^2."""
+        return self.A.normal(x_BSHW) - self.right
+
+    def estimate(self, x_BSHW: Tensor) -> Estimate:
+        """The root-sum-of-squares over coils of S x, as the target is one, with x and the maps."""
+        centre = x_BSHW.shape[1] // 2
+        image_BHW = x_BSHW[:, centre].abs() * self.weight_BSHW[:, centre]
+        return Estimate(image_BHW, x_BSHW, self.sens_BSCHW)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -60,20 +116,13 @@ class CgSense:
         Returns:
             The root-sum-of-squares over coils of S x, as the target is one, with x and the maps.
         """
-        sens_BSCHW = measurement.sens_BSCHW
-        if sens_BSCHW is None:
-            raise SettingsError("cg-sense", "no sensitivity maps", "maps in the measurement")
-        A = measurement.operator(sens_BSCHW)
-        weight_BSHW = rss(sens_BSCHW, coil_axis=2)
-        shift_B = self.regularisation * weight_BSHW.flatten(1).amax(1) ** 2
+        problem = Problem.of(measurement, "cg-sense")
+        shift = self.regularisation * problem.bound
 
         def system(x_BSHW: Tensor) -> Tensor:
-            return A.normal(x_BSHW) + shift_B[:, None, None, None] * x_BSHW
+            return problem.A.normal(x_BSHW) + shift * x_BSHW
 
-        x_BSHW = conjugate_gradients(system, A.adjoint(measurement.kspace_BSCHW), self.iterations)
-        centre = x_BSHW.shape[1] // 2
-        image_BHW = x_BSHW[:, centre].abs() * weight_BSHW[:, centre]
-        return Estimate(image_BHW, x_BSHW, sens_BSCHW)
+        return problem.estimate(conjugate_gradients(system, problem.right, self.iterations))
 
 
 def conjugate_gradients(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from dealias.classical.grappa import Grappa
 from dealias.classical.iterative import CgSense, ZeroFilled
+from dealias.classical.sparse import L1Wavelet, TotalVariation
 from dealias.errors import SettingsError
 from dealias.scan.measurement import Reconstructor
 from dealias.table import Table, nearest
@@ -40,6 +41,18 @@ METHODS: Table[Method] = Table(
             CgSense,
             ("regularisation", "iterations"),
             "Pruessmann et al., Magn Reson Med 46:638 (2001)",
+        ),
+        Method(
+            "l1-wavelet",
+            L1Wavelet,
+            ("regularisation", "iterations"),
+            "Lustig et al., Magn Reson Med 58:1182 (2007)",
+        ),
+        Method(
+            "total-variation",
+            TotalVariation,
+            ("regularisation", "iterations"),
+            "Block et al., Magn Reson Med 57:1086 (2007)",
         ),
         Method(
             "grappa",

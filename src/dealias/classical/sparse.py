@@ -1,0 +1,139 @@
+"""SENSE with a sparsity penalty: L1-wavelet and total variation.
+
+Lustig et al., Sparse MRI, Magn Reson Med 58:1182 (2007). Weights are relative to the largest
+magnitude of A^H y, so that they mean the same for data of any scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.nn.functional import pad
+
+from dealias.classical.iterative import Problem
+from dealias.physics.coils import divide
+from dealias.physics.wavelet import inverse_wavelet, wavelet
+from dealias.randomness import generator
+from dealias.scan.measurement import Estimate, Measurement, Needs
+
+_STRICT = ConfigDict(extra="forbid")
+LEVELS = 4
+"""How often the wavelet transform splits the coarse image; fewer where the image is small."""
+_NORM = 8.0
+"""The squared norm of the gradient of an image, at most (Chambolle 2004)."""
+Proximal = Callable[[Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class L1Wavelet:
+    """1/2 |A x - y|^2 + lambda |W x|_1, W Daubechies wavelets shifted anew in each iteration.
+
+    Attributes:
+        regularisation: lambda.
+        iterations: Of FISTA (Beck and Teboulle, SIAM J Imaging Sci 2:183, 2009), always all.
+    """
+
+    regularisation: float = Field(default=0.003, ge=0, le=1e6, allow_inf_nan=False)
+    iterations: int = Field(default=60, ge=1, le=10_000)
+
+    @property
+    def needs(self) -> Needs:
+        """ESPIRiT maps."""
+        return Needs(maps="espirit")
+
+    def __call__(self, measurement: Measurement) -> Estimate:
+        """Reconstruct each item's centre slice; see `CgSense`."""
+        problem = Problem.of(measurement, "l1-wavelet")
+
+        def shrink(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
+            return _shrunk(x_BSHW, self.regularisation * weight, iteration)
+
+        return problem.estimate(_fista(problem, shrink, self.iterations))
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TotalVariation:
+    """1/2 |A x - y|^2 + lambda sum of |grad x|, the magnitude taken over both axes.
+
+    Rudin, Osher, Fatemi, Physica D 60:259 (1992); the gradient is periodic.
+
+    Attributes:
+        regularisation: lambda.
+        iterations: Of the primal-dual method of Condat (J Optim Theory Appl 158:460, 2013).
+    """
+
+    regularisation: float = Field(default=0.003, ge=0, le=1e6, allow_inf_nan=False)
+    iterations: int = Field(default=100, ge=1, le=10_000)
+
+    @property
+    def needs(self) -> Needs:
+        """ESPIRiT maps."""
+        return Needs(maps="espirit")
+
+    def __call__(self, measurement: Measurement) -> Estimate:
+        """Reconstruct each item's centre slice; see `CgSense`."""
+        problem = Problem.of(measurement, "total-variation")
+        limit = self.regularisation * problem.peak
+        x = problem.start
+        dual = torch.zeros_like(_gradient(x))
+        for _ in range(self.iterations):
+            # with steps of 1 / L and L / 16: 1 / tau - sigma |grad|^2 = L / 2
+            fresh = x - divide(problem.slope(x) + _gradient_adjoint(dual), problem.bound)
+            dual = dual + problem.bound / (2 * _NORM) * _gradient(2 * fresh - x)
+            size = torch.linalg.vector_norm(dual, dim=0)
+            dual = dual * torch.where(size > limit, divide(limit, size), torch.ones_like(size))
+            x = fresh
+        return problem.estimate(x)
+
+
+def _fista(problem: Problem, proximal: Proximal, iterations: int) -> Tensor:
+    """Minimise 1/2 |A x - y|^2 plus the penalty of `proximal`.
+
+    Args:
+        problem: A and y.
+        proximal: (x, weight, iteration) to the proximal point, weight being the data's peak over
+            the gradient's Lipschitz bound.
+        iterations: How many.
+
+    Returns:
+        x, (B, S, H, W).
+    """
+    x = moved = problem.start
+    weight, momentum = divide(problem.peak, problem.bound), 1.0
+    for iteration in range(iterations):
+        fresh = proximal(moved - divide(problem.slope(moved), problem.bound), weight, iteration)
+        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        moved = fresh + (momentum - 1) / following * (fresh - x)
+        x, momentum = fresh, following
+    return x
+
+
+def _shrunk(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
+    """Soft-thresholded details of the image, seen through a shift that the iteration decides."""
+    height, width = x_BSHW.shape[-2:]
+    levels = max(0, min(LEVELS, min(height, width).bit_length() - 3))
+    unit = 1 << levels
+    shift_y, shift_x = generator(0, "wavelet", iteration).integers(unit, size=2).tolist()
+    # zeros up to a whole number of the coarsest pixels
+    padded = pad(x_BSHW, (0, -width % unit, 0, -height % unit)).roll((shift_y, shift_x), (-2, -1))
+    details = wavelet(padded, levels)
+    size = details.abs()
+    kept = details * divide((size - weight).clamp(min=0), size)
+    corner = (..., slice(details.shape[-2] // unit), slice(details.shape[-1] // unit))
+    kept[corner] = details[corner]
+    image = inverse_wavelet(kept, levels).roll((-shift_y, -shift_x), (-2, -1))
+    return image[..., :height, :width]
+
+
+def _gradient(x: Tensor) -> Tensor:
+    """Differences to the next row and column: (2, ...)."""
+    return torch.stack([x.roll(-1, -2) - x, x.roll(-1, -1) - x])
+
+
+def _gradient_adjoint(field: Tensor) -> Tensor:
+    down, across = field
+    return down.roll(1, -2) - down + across.roll(1, -1) - across

@@ -10,7 +10,13 @@ from dealias.errors import SettingsError
 
 
 def test_names_and_settings() -> None:
-    assert METHODS.names == ["zero-filled", "cg-sense", "grappa"]
+    assert METHODS.names == [
+        "zero-filled",
+        "cg-sense",
+        "l1-wavelet",
+        "total-variation",
+        "grappa",
+    ]
     assert build_method("zero-filled") == ZeroFilled()
     assert build_method("cg-sense") == CgSense()
     assert build_method("cg-sense:regularisation=0.5, iterations=7") == CgSense(0.5, 7)

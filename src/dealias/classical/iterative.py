@@ -13,7 +13,7 @@ from torch import Tensor
 from dealias.errors import SettingsError
 from dealias.physics.coils import divide, rss
 from dealias.physics.sense import Sense
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import CROP, Estimate, Measurement, Needs
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -97,15 +97,17 @@ class CgSense:
         regularisation: lambda relative to the largest eigenvalue that S^H S has (1 for maps of unit
             root-sum-of-squares), so it means the same for data of any scale.
         iterations: Conjugate gradient steps, always all of them.
+        crop: Of the maps; see `Needs`.
     """
 
     regularisation: float = Field(default=0.01, ge=0, le=1e6, allow_inf_nan=False)
     iterations: int = Field(default=20, ge=1, le=10_000)
+    crop: float = Field(default=CROP, ge=0, lt=1)
 
     @property
     def needs(self) -> Needs:
         """ESPIRiT maps; all readout rows, so that masks over both axes work as well."""
-        return Needs(maps="espirit")
+        return Needs(maps="espirit", crop=self.crop)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice.

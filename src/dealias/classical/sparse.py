@@ -18,11 +18,14 @@ from dealias.classical.iterative import Problem
 from dealias.physics.coils import divide
 from dealias.physics.wavelet import inverse_wavelet, wavelet
 from dealias.randomness import generator
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import CROP, Estimate, Measurement, Needs
 
 _STRICT = ConfigDict(extra="forbid")
-LEVELS = 4
+LEVELS = 3
 """How often the wavelet transform splits the coarse image; fewer where the image is small."""
+INNER = 5
+"""Steps towards each proximal point of total variation, from where the last ones ended: its
+objective comes within 0.2 % of the minimum (one step: 1 %)."""
 _NORM = 8.0
 """The squared norm of the gradient of an image, at most (Chambolle 2004)."""
 Proximal = Callable[[Tensor, Tensor, int], Tensor]
@@ -34,16 +37,18 @@ class L1Wavelet:
 
     Attributes:
         regularisation: lambda.
-        iterations: Of FISTA (Beck and Teboulle, SIAM J Imaging Sci 2:183, 2009), always all.
+        iterations: Of FISTA, always all.
+        crop: Of the maps; see `Needs`.
     """
 
-    regularisation: float = Field(default=0.003, ge=0, le=1e6, allow_inf_nan=False)
-    iterations: int = Field(default=60, ge=1, le=10_000)
+    regularisation: float = Field(default=0.002, ge=0, le=1e6, allow_inf_nan=False)
+    iterations: int = Field(default=80, ge=1, le=10_000)
+    crop: float = Field(default=CROP, ge=0, lt=1)
 
     @property
     def needs(self) -> Needs:
         """ESPIRiT maps."""
-        return Needs(maps="espirit")
+        return Needs(maps="espirit", crop=self.crop)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice; see `CgSense`."""
@@ -52,7 +57,7 @@ class L1Wavelet:
         def shrink(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
             return _shrunk(x_BSHW, self.regularisation * weight, iteration)
 
-        return problem.estimate(_fista(problem, shrink, self.iterations))
+        return problem.estimate(fista(problem, shrink, self.iterations))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -63,35 +68,36 @@ class TotalVariation:
 
     Attributes:
         regularisation: lambda.
-        iterations: Of the primal-dual method of Condat (J Optim Theory Appl 158:460, 2013).
+        iterations: Of FISTA, always all.
+        crop: Of the maps; see `Needs`.
     """
 
-    regularisation: float = Field(default=0.003, ge=0, le=1e6, allow_inf_nan=False)
-    iterations: int = Field(default=100, ge=1, le=10_000)
+    regularisation: float = Field(default=0.002, ge=0, le=1e6, allow_inf_nan=False)
+    iterations: int = Field(default=80, ge=1, le=10_000)
+    crop: float = Field(default=CROP, ge=0, lt=1)
 
     @property
     def needs(self) -> Needs:
         """ESPIRiT maps."""
-        return Needs(maps="espirit")
+        return Needs(maps="espirit", crop=self.crop)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice; see `CgSense`."""
         problem = Problem.of(measurement, "total-variation")
-        limit = self.regularisation * problem.peak
-        x = problem.start
-        dual = torch.zeros_like(_gradient(x))
-        for _ in range(self.iterations):
-            # with steps of 1 / L and L / 16: 1 / tau - sigma |grad|^2 = L / 2
-            fresh = x - divide(problem.slope(x) + _gradient_adjoint(dual), problem.bound)
-            dual = dual + problem.bound / (2 * _NORM) * _gradient(2 * fresh - x)
-            size = torch.linalg.vector_norm(dual, dim=0)
-            dual = dual * torch.where(size > limit, divide(limit, size), torch.ones_like(size))
-            x = fresh
-        return problem.estimate(x)
+        dual = torch.zeros_like(_gradient(problem.start))
+
+        def smooth(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
+            nonlocal dual
+            dual = _flattening(x_BSHW, self.regularisation * weight, dual)
+            return x_BSHW - _gradient_adjoint(dual)
+
+        return problem.estimate(fista(problem, smooth, self.iterations))
 
 
-def _fista(problem: Problem, proximal: Proximal, iterations: int) -> Tensor:
+def fista(problem: Problem, proximal: Proximal, iterations: int) -> Tensor:
     """Minimise 1/2 |A x - y|^2 plus the penalty of `proximal`.
+
+    Beck and Teboulle, SIAM J Imaging Sci 2:183 (2009).
 
     Args:
         problem: A and y.
@@ -106,10 +112,16 @@ def _fista(problem: Problem, proximal: Proximal, iterations: int) -> Tensor:
     weight, momentum = divide(problem.peak, problem.bound), 1.0
     for iteration in range(iterations):
         fresh = proximal(moved - divide(problem.slope(moved), problem.bound), weight, iteration)
-        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        moved = fresh + (momentum - 1) / following * (fresh - x)
-        x, momentum = fresh, following
+        ahead, momentum = _ahead(momentum)
+        moved = fresh + ahead * (fresh - x)
+        x = fresh
     return x
+
+
+def _ahead(momentum: float) -> tuple[float, float]:
+    """How far to go on in the direction of the last step, and the momentum that follows."""
+    following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+    return (momentum - 1) / following, following
 
 
 def _shrunk(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
@@ -127,6 +139,22 @@ def _shrunk(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
     kept[corner] = details[corner]
     image = inverse_wavelet(kept, levels).roll((-shift_y, -shift_x), (-2, -1))
     return image[..., :height, :width]
+
+
+def _flattening(x: Tensor, limit: Tensor, dual: Tensor) -> Tensor:
+    """The field p, |p| <= limit, for which x - grad^H p is the proximal point of limit * TV.
+
+    Fast gradient projection (Beck and Teboulle, IEEE Trans Image Process 18:2419, 2009).
+    """
+    moved, momentum = dual, 1.0
+    for _ in range(INNER):
+        fresh = moved + _gradient(x - _gradient_adjoint(moved)) / _NORM
+        size = (fresh.real**2 + fresh.imag**2).sum(0).sqrt()
+        fresh = fresh * torch.where(size > limit, divide(limit, size), torch.ones_like(size))
+        ahead, momentum = _ahead(momentum)
+        moved = fresh + ahead * (fresh - dual)
+        dual = fresh
+    return dual
 
 
 def _gradient(x: Tensor) -> Tensor:

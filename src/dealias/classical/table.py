@@ -39,19 +39,19 @@ METHODS: Table[Method] = Table(
         Method(
             "cg-sense",
             CgSense,
-            ("regularisation", "iterations"),
+            ("regularisation", "iterations", "crop"),
             "Pruessmann et al., Magn Reson Med 46:638 (2001)",
         ),
         Method(
             "l1-wavelet",
             L1Wavelet,
-            ("regularisation", "iterations"),
+            ("regularisation", "iterations", "crop"),
             "Lustig et al., Magn Reson Med 58:1182 (2007)",
         ),
         Method(
             "total-variation",
             TotalVariation,
-            ("regularisation", "iterations"),
+            ("regularisation", "iterations", "crop"),
             "Block et al., Magn Reson Med 57:1086 (2007)",
         ),
         Method(

@@ -25,7 +25,8 @@ def reconstruct(
         str,
         typer.Argument(
             help="A run, a model folder, a .safetensors file, or a classical method: "
-            "zero-filled, grappa, cg-sense, cg-sense:regularisation=0.01,iterations=20."
+            "zero-filled, grappa, cg-sense, l1-wavelet, total-variation, or with settings, "
+            "cg-sense:regularisation=0.01,iterations=20."
         ),
     ],
     data: Annotated[Path, typer.Argument(help="A file, a folder, or a whole data set.")],

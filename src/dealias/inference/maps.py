@@ -8,15 +8,19 @@ from torch import Tensor
 from dealias.errors import DataError
 from dealias.physics.espirit import espirit
 from dealias.physics.sampling.mask import SamplingMask
+from dealias.scan.measurement import CROP
 
 
-def espirit_maps(kspace_BSCHW: Tensor, masks: list[SamplingMask], where: str) -> Tensor:
+def espirit_maps(
+    kspace_BSCHW: Tensor, masks: list[SamplingMask], where: str, crop: float = CROP
+) -> Tensor:
     """ESPIRiT maps of every slice from its ACS lines.
 
     Args:
         kspace_BSCHW: k-space; what lies off the mask is not looked at.
         masks: One mask per item.
         where: The scan, for messages.
+        crop: Eigenvalues below this are no signal.
 
     Returns:
         Maps of the same shape; zeros for a blank slice.
@@ -25,13 +29,13 @@ def espirit_maps(kspace_BSCHW: Tensor, masks: list[SamplingMask], where: str) ->
         DataError: The mask has no ACS lines.
     """
     items = [
-        torch.stack([_slice_maps(kspace_CHW, mask, where) for kspace_CHW in kspace_SCHW])
+        torch.stack([_slice_maps(kspace_CHW, mask, where, crop) for kspace_CHW in kspace_SCHW])
         for kspace_SCHW, mask in zip(kspace_BSCHW, masks, strict=True)
     ]
     return torch.stack(items)
 
 
-def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str) -> Tensor:
+def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str, crop: float) -> Tensor:
     start, stop = mask.acs_rows or (0, kspace_CHW.shape[-2])
     if mask.acs_count < 1 or stop <= start:
         do = "use 'zero-filled' or a network that needs no ESPIRiT maps"
@@ -42,4 +46,4 @@ def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str) -> Tensor:
     if peak == 0:
         return measured
     # maps have no scale, but squares of data of 1e-30 or 1e25 would leave single precision
-    return espirit(measured / peak, mask.acs, mask.acs_rows)
+    return espirit(measured / peak, mask.acs, mask.acs_rows, crop=crop)

@@ -100,7 +100,7 @@ def measurements(
         kspace_BSCHW = kspace_ZCHW[index_BS.to(device)]
         masks = [mask] * (last - first)
         wanted = needs.maps == "espirit"
-        sens_BSCHW = espirit_maps(kspace_BSCHW, masks, scan.name) if wanted else None
+        sens_BSCHW = espirit_maps(kspace_BSCHW, masks, scan.name, needs.crop) if wanted else None
         yield first, measure(kspace_BSCHW, masks, scan.geometry.target_hw, needs, sens_BSCHW)
 
 

@@ -20,6 +20,9 @@ from dealias.physics.readout import centre_crop_or_pad, row_window
 from dealias.physics.sampling.mask import Bools, SamplingMask
 from dealias.physics.sense import Sense
 
+CROP = 0.8
+"""Where ESPIRiT's eigenvalue is lower, there is no signal (Uecker et al. 2014)."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -28,6 +31,7 @@ class Needs:
     Attributes:
         slices: Adjacent slices seen together, odd.
         maps: "espirit" where sensitivity maps must come with the measurement.
+        crop: ESPIRiT's threshold of the eigenvalue: lower ones are no signal, and maps are 0 there.
         readout_crop: Margin in rows kept beyond the target's field of view on the readout axis, or
             None to keep all rows. Exact for data consistency, but it changes what a network
             computes, so it is part of a model's configuration.
@@ -35,6 +39,7 @@ class Needs:
 
     slices: int = 1
     maps: Literal["none", "espirit"] = "none"
+    crop: float = CROP
     readout_crop: int | None = None
 
 

@@ -6,6 +6,7 @@ seconds. All else is as in a shell: own process, own group, own signals, own fil
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import signal
@@ -32,16 +33,18 @@ def run(
         os.dup2(os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), handle)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    # a library that is loaded under the limit may try for ever (OpenBLAS does)
+    importlib.import_module("dealias.runs.train")
     import torch
+
+    from dealias.cli.app import run as run_command
+    from dealias.cli.main import app
 
     torch.set_num_threads(1)
     if memory is not None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-    from dealias.cli.app import run as run_command
-    from dealias.cli.main import app
-
     sys.exit(run_command(lambda: app(arguments, standalone_mode=False), debug=False))
 
 

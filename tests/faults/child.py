@@ -6,7 +6,6 @@ seconds. All else is as in a shell: own process, own group, own signals, own fil
 
 from __future__ import annotations
 
-import importlib
 import os
 import resource
 import signal
@@ -33,8 +32,6 @@ def run(
         os.dup2(os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), handle)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    # a library that is loaded under the limit may try for ever (OpenBLAS does)
-    importlib.import_module("dealias.runs.train")
     import torch
 
     from dealias.cli.app import run as run_command
@@ -42,6 +39,12 @@ def run(
 
     torch.set_num_threads(1)
     if memory is not None:
+        # torch imports much as it goes, and a library that is loaded under the limit may try for
+        # ever (OpenBLAS does): a small run first
+        small = ("cascades=1", "channels=2", "pools=1", "sens_channels=2", "sens_pools=1")
+        overrides = [f"network.{one}" for one in small]
+        warm = [*arguments[:4], "--out", f"{log}.warm", "training.epochs=1", *overrides]
+        run_command(lambda: app(warm, standalone_mode=False), debug=False)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))

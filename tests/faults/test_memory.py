@@ -12,7 +12,7 @@ pytestmark = pytest.mark.subprocess
 STEP = "no memory left for (B, S, C, H, W) = (1, 1, 4, 48, 40); set training.batch_size=1"
 
 
-@pytest.mark.parametrize(("mebibytes", "said"), [(60, "error: memory: found none left"),
+@pytest.mark.parametrize(("mebibytes", "said"), [(20, "error: memory: found none left"),
                                                  (300, STEP)])  # fmt: skip
 def test_what_does_not_fit_stops_the_run(
     mebibytes: int, said: str, train: Callable[..., Any], tmp_path: Path

@@ -44,7 +44,7 @@ def test_the_challenge_s_layout_is_mirrored_and_equal_names_do_not_meet(
     for acceleration in ("acc4", "acc8"):
         write_kspace(data / acceleration / "kspace" / "brain_test1.h5")
     out = tmp_path / "reconstructions_leaderboard"
-    summary = reconstruct_all(ZERO_FILLED, open_data(data), out)
+    summary = reconstruct_all(lambda scan: ZERO_FILLED, open_data(data), out)
     assert list(files(out)) == ["acc4/brain_test1.h5", "acc8/brain_test1.h5"]
     assert [volume.file for volume in summary.volumes] == list(files(out))
     with h5py.File(out / "acc4/brain_test1.h5") as file:
@@ -56,10 +56,12 @@ def test_the_challenge_s_layout_is_mirrored_and_equal_names_do_not_meet(
 def test_a_flat_folder_stays_flat_and_so_does_one_file(tmp_path: Path, write_kspace: Write) -> None:
     for name in ("file1000.h5", "file1001.h5"):
         write_kspace(tmp_path / "multicoil_test" / name)
-    reconstruct_all(ZERO_FILLED, open_data(tmp_path / "multicoil_test"), tmp_path / "out")
+    reconstruct_all(
+        lambda scan: ZERO_FILLED, open_data(tmp_path / "multicoil_test"), tmp_path / "out"
+    )
     assert list(files(tmp_path / "out")) == ["file1000.h5", "file1001.h5"]
     one = tmp_path / "multicoil_test" / "file1001.h5"
-    reconstruct_all(ZERO_FILLED, open_data(one), tmp_path / "one")
+    reconstruct_all(lambda scan: ZERO_FILLED, open_data(one), tmp_path / "one")
     assert files(tmp_path / "one")["file1001.h5"] == files(tmp_path / "out")["file1001.h5"]
 
 
@@ -68,7 +70,7 @@ def test_two_scans_for_one_output_are_refused_before_anything_is_written(
 ) -> None:
     scans = [make_scan(path=Path(place)) for place in ("/d/x/kspace/a.h5", "/d/x/a.h5")]
     with pytest.raises(DataError, match="two scans of this name"):
-        reconstruct_all(ZERO_FILLED, scans, tmp_path / "out")
+        reconstruct_all(lambda scan: ZERO_FILLED, scans, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     apart = [make_scan(path=Path(place)) for place in ("/d/x/a.h5", "/d/y/a.h5")]
     assert output_folders(apart) == [Path("x"), Path("y")]
@@ -81,10 +83,10 @@ def test_existing_outputs_are_refused_until_overwrite(tmp_path: Path, make_scan:
     (out / ".partial-1-a.h5").write_text("left by a killed run")
     scans = [make_scan(name="a"), make_scan(name="b")]
     with pytest.raises(DataError, match=r"b\.h5.*--overwrite"):
-        reconstruct_all(ZERO_FILLED, scans, out)
+        reconstruct_all(lambda scan: ZERO_FILLED, scans, out)
     assert (out / "b.h5").read_text() == "mine"
     assert not (out / "a.h5").exists()
-    reconstruct_all(ZERO_FILLED, scans, out, overwrite=True)
+    reconstruct_all(lambda scan: ZERO_FILLED, scans, out, overwrite=True)
     assert sorted(files(out)) == ["a.h5", "b.h5"]
     assert files(out)["a.h5"] == files(out)["b.h5"]
 
@@ -94,7 +96,7 @@ def test_a_scan_that_is_refused_leaves_no_file_of_its_own(tmp_path: Path, make_s
     bad[1, 0, 0, 0] = np.nan
     scans = [make_scan(name="good"), make_scan(name="bad", kspace=bad)]
     with pytest.raises(DataError, match="bad, slice 1"):
-        reconstruct_all(ZERO_FILLED, scans, tmp_path / "out")
+        reconstruct_all(lambda scan: ZERO_FILLED, scans, tmp_path / "out")
     assert list(files(tmp_path / "out")) == ["good.h5"]
 
 
@@ -109,7 +111,7 @@ def test_files_renamed_to_gibberish_give_identical_bytes(
     model = load_model(method)
     results = []
     for index, source in enumerate((named, other)):
-        reconstruct_all(model, open_data(source), tmp_path / f"out{index}")
+        reconstruct_all(lambda scan: model, open_data(source), tmp_path / f"out{index}")
         results.append(list(files(tmp_path / f"out{index}").values()))
     assert results[0] == results[1]
 
@@ -117,7 +119,7 @@ def test_files_renamed_to_gibberish_give_identical_bytes(
 def test_warnings_name_the_scan_and_stand_in_the_summary(tmp_path: Path, make_scan: Make) -> None:
     model = Model(ZeroFilled(), "x", {}, Profile.of([make_scan((2, 8, 40, 36))]))
     said: list[str] = []
-    summary = reconstruct_all(model, [make_scan()], tmp_path, warn=said.append)
+    summary = reconstruct_all(lambda scan: model, [make_scan()], tmp_path, warn=said.append)
     assert said == ["a: coils 4, trained on 8 to 8"]
     assert summary.volumes[0].warnings == ("coils 4, trained on 8 to 8",)
     assert json.dumps(summary.to_json())

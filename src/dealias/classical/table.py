@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
 
 from pydantic import ValidationError
 
@@ -23,13 +24,26 @@ class Method:
         name: How the command line names it.
         build: Makes it from settings, by keyword; refuses those it does not have.
         settings: Names of its settings.
+        grid: Values of settings that are worth trying when they are tuned.
         paper: Where it was published.
     """
 
     name: str
     build: Callable[..., Reconstructor]
     settings: tuple[str, ...] = ()
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     paper: str = ""
+
+    def candidates(self) -> list[dict[str, float]]:
+        """Every combination of the grid's values."""
+        return [
+            dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())
+        ]
+
+
+_CROPS = (0.8, 0.01)
+"""Maps where there is signal alone, and maps almost everywhere."""
+_WEIGHTS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
 
 
 METHODS: Table[Method] = Table(
@@ -40,24 +54,28 @@ METHODS: Table[Method] = Table(
             "cg-sense",
             CgSense,
             ("regularisation", "iterations", "crop"),
+            {"regularisation": (0.003, 0.01, 0.03, 0.1), "iterations": (8, 20), "crop": _CROPS},
             "Pruessmann et al., Magn Reson Med 46:638 (2001)",
         ),
         Method(
             "l1-wavelet",
             L1Wavelet,
             ("regularisation", "iterations", "crop"),
+            {"regularisation": _WEIGHTS, "crop": _CROPS},
             "Lustig et al., Magn Reson Med 58:1182 (2007)",
         ),
         Method(
             "total-variation",
             TotalVariation,
             ("regularisation", "iterations", "crop"),
+            {"regularisation": _WEIGHTS, "crop": _CROPS},
             "Block et al., Magn Reson Med 57:1086 (2007)",
         ),
         Method(
             "grappa",
             Grappa,
             ("regularisation", "taps"),
+            {"regularisation": (0.001, 0.003, 0.01, 0.03, 0.1)},
             "Griswold et al., Magn Reson Med 47:1202 (2002)",
         ),
     ),

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from dealias.scan.scan import Scan
 
 SUBJECTS, SLICES, COILS, SIZE, TARGET, SNR = 8, 5, 8, (192, 96), (96, 96), 25.0
-CANDIDATES: list[tuple[Any, ...]] = [
-    (lam, steps) for lam in (0.003, 0.01, 0.03, 0.1) for steps in (8, 20)
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +70,7 @@ def _compare(data: Path, run: Path, recon: Path) -> dict[str, Scores]:
     """Reconstruct the test people by all methods; CG-SENSE is tuned per cell on validation data."""
     import torch
 
-    from dealias.classical.iterative import CgSense, ZeroFilled
+    from dealias.classical.table import METHODS
     from dealias.data.catalogue import open_data, open_split
     from dealias.evaluation.tune import tune
     from dealias.inference.bundle import load_model
@@ -81,14 +78,16 @@ def _compare(data: Path, run: Path, recon: Path) -> dict[str, Scores]:
 
     protocol, cpu = PROTOCOLS["snu2025"], torch.device("cpu")
     typer.echo("4. tune CG-SENSE on the validation people, per cell")
-    best = tune(CgSense, CANDIDATES, _few(open_split(data, "val")), protocol, cpu)
-    for cell, (regularisation, iterations) in best.items():
-        typer.echo(f"   {cell}: regularisation {regularisation}, {iterations} iterations")
+    cg_sense = METHODS["cg-sense"]
+    few = _few(open_split(data, "val"))
+    best = tune(cg_sense, few, lambda scan: scan.cell, protocol, cpu)
+    for cell, settings in sorted(best.items(), key=str):
+        typer.echo(f"   {cell}: {', '.join(f'{key} {value:g}' for key, value in settings.items())}")
     scans = open_data(data / "leaderboard")
     network = load_model(run).reconstructor
     methods: dict[str, Any] = {
-        "zero-filled": lambda scan: ZeroFilled(),
-        "cg-sense": lambda scan: CgSense(*best[scan.cell]),
+        "zero-filled": lambda scan: METHODS["zero-filled"].build(),
+        "cg-sense": lambda scan: cg_sense.build(**best[scan.cell]),
         "network": lambda scan: network,
     }
     typer.echo("5. reconstruct and evaluate the test people")

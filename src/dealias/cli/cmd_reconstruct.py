@@ -10,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
+
+    from dealias.inference.bundle import Model
     from dealias.inference.run import RunSummary
     from dealias.physics.sampling.mask import SamplingMask
     from dealias.scan.scan import Scan
@@ -38,6 +41,15 @@ def reconstruct(
             "another family, or a file that holds a mask (.npy, or .h5 with `mask`)."
         ),
     ] = None,
+    tune: Annotated[
+        Path | None,
+        typer.Option(
+            help="Choose a classical method's settings on these data, for each acceleration."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="By which --tune chooses; best the one that you report.")
+    ] = "snu2025",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; else chosen.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Slices worked on at once.")] = 1,
     time_limit: Annotated[
@@ -62,10 +74,14 @@ def reconstruct(
 
     limit = seconds(time_limit) if time_limit else None
     chosen, where = mask_rule(mask), choose_device(device)
-    loaded, scans = load_model(model, where), open_data(data)
+    scans = open_data(data)
+    if tune is None:
+        model_of = always(load_model(model, where))
+    else:
+        model_of = tuned(model, open_data(tune), chosen, protocol, where, quiet)
     with bar("reconstruct", sum(scan.slices for scan in scans), quiet) as advance:
         summary = reconstruct_all(
-            loaded,
+            model_of,
             scans,
             out,
             device=where,
@@ -112,6 +128,56 @@ def mask_rule(text: str | None) -> Callable[[Scan], SamplingMask | None]:
         )
 
     return draw
+
+
+def always(model: Model) -> Callable[[Scan], Model]:
+    """One model for all scans."""
+    return lambda scan: model
+
+
+def tuned(
+    method: str,
+    scans: tuple[Scan, ...],
+    mask: Callable[[Scan], SamplingMask | None],
+    protocol: str,
+    device: torch.device,
+    quiet: bool,
+) -> Callable[[Scan], Model]:
+    """What --tune says: the method with the settings that are best at a scan's acceleration.
+
+    Raises:
+        SettingsError: No classical method, or none that has settings to choose.
+        DataError: The data to tune on have no scan of that acceleration.
+    """
+    from dealias.classical.table import METHODS
+    from dealias.cli.progress import bar
+    from dealias.errors import DataError
+    from dealias.evaluation.tune import tune
+    from dealias.inference.bundle import load_model
+    from dealias.metrics.protocol import protocol_named
+
+    def rate(scan: Scan) -> float | None:
+        used = mask(scan) or scan.mask
+        return used.nominal if used else None
+
+    row = METHODS[method]
+    with bar("tune", len(scans) * len(row.candidates()), quiet) as advance:
+        best = tune(row, scans, rate, protocol_named(protocol), device, mask, advance)
+    models = {}
+    for found, settings in best.items():
+        spec = f"{method}:{','.join(f'{key}={value:g}' for key, value in settings.items())}"
+        typer.echo(f"X{found:g}: {spec}" if found else spec)
+        models[found] = load_model(spec, device)
+
+    def model_of(scan: Scan) -> Model:
+        wanted = rate(scan)
+        if wanted not in models:
+            known = ", ".join(f"X{one:g}" for one in models if one)
+            do = "add such scans to the data of --tune"
+            raise DataError(scan.name, f"X{wanted or 0:g}", f"{known}, which was tuned", do)
+        return models[wanted]
+
+    return model_of
 
 
 def said(summary: RunSummary, out: Path, data: Path) -> str:

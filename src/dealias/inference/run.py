@@ -63,7 +63,7 @@ class RunSummary:
 
 
 def reconstruct_all(
-    model: Model,
+    model_of: Callable[[Scan], Model],
     scans: Sequence[Scan],
     out: Path,
     *,
@@ -78,7 +78,7 @@ def reconstruct_all(
     """Reconstruct a data set into a folder, one file a volume.
 
     Args:
-        model: From `load_model`.
+        model_of: Gives a scan's model, from `load_model`.
         scans: The data set.
         out: The folder; sub-folders mirror the input's.
         device: Where to work; the CPU if None.
@@ -104,9 +104,9 @@ def reconstruct_all(
         budget.advance(slices)
         progress(slices)
 
-    volumes = []
+    volumes, names = [], set()
     for scan, folder in zip(scans, folders, strict=True):
-        start, used = budget.seconds, mask(scan)
+        start, used, model = budget.seconds, mask(scan), model_of(scan)
         said = tuple(model.profile.warnings(scan, used)) if model.profile else ()
         for text in said:
             warn(f"{scan.name}: {text}")
@@ -114,8 +114,9 @@ def reconstruct_all(
         path = _write(out / folder, scan, result, model)
         worst = _worst(result)
         file = path.relative_to(out).as_posix()
+        names.add(model.name)
         volumes.append(Written(file, scan.slices, budget.seconds - start, worst, said))
-    return RunSummary(model.name, tuple(volumes), budget.seconds, time_limit)
+    return RunSummary(", ".join(sorted(names)), tuple(volumes), budget.seconds, time_limit)
 
 
 def _refuse_existing(scans: Sequence[Scan], folders: Sequence[Path], overwrite: bool) -> None:

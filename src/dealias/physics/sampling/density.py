@@ -31,7 +31,7 @@ def binned_mask(
     lines = np.zeros(width, dtype=bool)
     for start in range(0, width, acceleration):
         lines[start + rng.integers(min(acceleration, width - start))] = True
-    return _with_acs(lines, acceleration, centre_fraction, "binned")
+    return with_acs(lines, acceleration, centre_fraction, "binned")
 
 
 def two_lattices_mask(
@@ -48,11 +48,17 @@ def two_lattices_mask(
     Returns:
         The mask, of family "two_lattices".
     """
-    lines = np.zeros(width, dtype=bool)
     left, right = rng.integers(acceleration, size=2)
+    lines = two_lattices(width, acceleration, int(left), int(right))
+    return with_acs(lines, acceleration, centre_fraction, "two_lattices")
+
+
+def two_lattices(width: int, acceleration: int, left: int, right: int) -> Bools:
+    """Every R-th column from `left` on, and from W//2 + `right` on; no ACS."""
+    lines = np.zeros(width, dtype=bool)
     lines[: width // 2][left::acceleration] = True
     lines[width // 2 :][right::acceleration] = True
-    return _with_acs(lines, acceleration, centre_fraction, "two_lattices")
+    return lines
 
 
 def partial_fourier_mask(
@@ -84,7 +90,7 @@ def partial_fourier_mask(
     lines[round(share * width) :] = False
     if rng.integers(2):
         lines = lines[::-1].copy()
-    return _with_acs(lines, acceleration, centre_fraction, "partial_fourier")
+    return with_acs(lines, acceleration, centre_fraction, "partial_fourier")
 
 
 def variable_density_mask(
@@ -101,8 +107,8 @@ def variable_density_mask(
     Returns:
         The mask, of family "variable_density".
     """
-    inside, acs = _box(hw, centre_fraction)
-    falloff = (1 - np.minimum(_radius(hw), 1)) ** 3
+    inside, acs = centre_box(hw, centre_fraction)
+    falloff = (1 - np.minimum(radius(hw), 1)) ** 3
     wanted = inside.size / acceleration
 
     def chances(scale: float) -> Floats:
@@ -116,23 +122,24 @@ def variable_density_mask(
     return SamplingMask(lines, acs[1], float(acceleration), "variable_density", None, acs[0])
 
 
-def _with_acs(lines: Bools, acceleration: int, centre_fraction: float, family: str) -> SamplingMask:
+def with_acs(lines: Bools, acceleration: int, centre_fraction: float, family: str) -> SamplingMask:
+    """The mask of these lines and the ACS, which is added in place."""
     start, stop = acs_range(lines.size, centre_fraction)
     lines[start:stop] = True
     return SamplingMask(lines, (start, stop), float(acceleration), family)
 
 
-def _box(
+def centre_box(
     hw: tuple[int, int], fraction: float
 ) -> tuple[Bools, tuple[tuple[int, int], tuple[int, int]]]:
-    """The fully sampled centre, and its [start, stop) along H and W."""
+    """The fully sampled centre (H, W), and its [start, stop) along H and W."""
     rows, columns = (acs_range(size, fraction) for size in hw)
     inside = np.zeros(hw, dtype=bool)
     inside[slice(*rows), slice(*columns)] = True
     return inside, (rows, columns)
 
 
-def _radius(hw: tuple[int, int]) -> Floats:
+def radius(hw: tuple[int, int]) -> Floats:
     """Distance from the centre of k-space, 1 at the middle of each edge."""
     y, x = (2 * (np.arange(size) - size // 2) / size for size in hw)
     return np.hypot(y[:, None], x[None])

@@ -9,6 +9,7 @@ import numpy as np
 
 from dealias.physics.sampling import density, fastmri
 from dealias.physics.sampling.mask import SamplingMask
+from dealias.physics.sampling.poisson import poisson_disc_mask
 from dealias.physics.sampling.snu import snu_mask
 from dealias.table import Table
 
@@ -70,5 +71,7 @@ FAMILIES: Table[MaskFamily] = Table(
             hw[1], rate, share, rng), "a lattice over three quarters of k-space"),
         MaskFamily("variable_density", density.variable_density_mask,
                    "two phase encodes, samples denser towards the centre"),
+        MaskFamily("poisson_disc", poisson_disc_mask,
+                   "the same, and samples keep their distance from each other"),
     ),
 )  # fmt: skip

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
+from peers import Images, Pics
+from thinned import thinned
 
 from dealias.atomic import sha256
-from dealias.classical.iterative import CgSense, ZeroFilled
+from dealias.classical.table import METHODS
 from dealias.data.catalogue import open_data
 from dealias.inference.bundle import load_model
 from dealias.inference.reconstruct import reconstruct
@@ -30,64 +29,18 @@ from dealias.metrics.protocol import PROTOCOLS
 from dealias.metrics.scores import VolumeScores
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.sampling.snu import snu_mask
-from dealias.scan.scan import Cell, Scan
+from dealias.scan.scan import Scan
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure  # noqa: E402
 
 PROTOCOL = PROTOCOLS["fastmri"]
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
-Images = np.ndarray
+WEIGHTS = (0.0003, 0.001, 0.003, 0.01, 0.03)
+RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
+CROPS = (0.8, 0.01)
 Method = Callable[[Scan, SamplingMask], Images]
-
-
-@dataclass(frozen=True)
-class Pics:
-    """bart ecalib and pics.
-
-    Attributes:
-        penalty: Options of the penalty, with {} for its weight.
-        weight: Its weight, relative to bart's own scaling of the data.
-        crop: ecalib's threshold of the eigenvalue below which maps are zero.
-    """
-
-    penalty: str
-    weight: float
-    crop: float
-
-    def __call__(self, scan: Scan, mask: SamplingMask) -> Images:
-        """Magnitude images (Z, H, W) on the target's grid."""
-        return np.stack([self._slice(scan, mask, z) for z in range(scan.slices)])
-
-    def _slice(self, scan: Scan, mask: SamplingMask, z: int) -> Images:
-        kspace_CHW = scan.kspace(z)[0] * mask.lines
-        coils, height, width = kspace_CHW.shape
-        with tempfile.TemporaryDirectory() as folder:
-            here = Path(folder)
-            write_cfl(here / "k", kspace_CHW.transpose(1, 2, 0), (height, width, 1, coils))
-            bart(here, "ecalib", "-m1", "-r", str(mask.acs_count), "-c", str(self.crop), "k", "s")
-            penalty = self.penalty.format(self.weight).split()
-            bart(here, "pics", "-S", *penalty, "-i", "100", "k", "s", "x")
-            image_HW = np.abs(read_cfl(here / "x", (height, width)))
-        rows, columns = scan.geometry.target_hw
-        top, left = height // 2 - rows // 2, width // 2 - columns // 2
-        return image_HW[top : top + rows, left : left + columns].astype(np.float32)
-
-
-def bart(folder: Path, *arguments: str) -> None:
-    """Run bart in a folder."""
-    subprocess.run(["bart", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def write_cfl(path: Path, values: np.ndarray, shape: Sequence[int]) -> None:
-    """Write bart's format: column-major complex64."""
-    path.with_suffix(".hdr").write_text("# Dimensions\n" + " ".join(map(str, shape)) + "\n")
-    values.reshape(shape, order="A").astype(np.complex64).ravel(order="F").tofile(f"{path}.cfl")
-
-
-def read_cfl(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Read bart's format."""
-    return np.fromfile(f"{path}.cfl", np.complex64).reshape(shape, order="F")
+Setting = tuple[str, Method]
 
 
 def ours(model: object) -> Method:
@@ -95,20 +48,31 @@ def ours(model: object) -> Method:
     return lambda scan, mask: reconstruct(model, scan, mask=mask).image_ZHW  # type: ignore[arg-type]
 
 
-FAMILIES: dict[str, list[tuple[str, Method]]] = {
-    "CG-SENSE": [
-        (f"lambda {weight:g}, {steps} iterations", ours(CgSense(weight, steps)))
-        for weight, steps in itertools.product((0.001, 0.003, 0.01, 0.03, 0.1), (10, 30))
-    ],
-    "bart pics, l2": [
-        (f"-l2 -r {weight:g}, ecalib -c {crop:g}", Pics("-l2 -r {}", weight, crop))
-        for weight, crop in itertools.product((0.001, 0.003, 0.01, 0.03, 0.1), (0.8, 0.01))
-    ],
-    "bart pics, L1-wavelet": [
-        (f"-R W:3:0:{weight:g}, ecalib -c {crop:g}", Pics("-R W:3:0:{}", weight, crop))
-        for weight, crop in itertools.product((0.0003, 0.001, 0.003, 0.01, 0.03), (0.8, 0.01))
-    ],
+def of_table(name: str) -> list[Setting]:
+    """A dealias method at every setting of its grid."""
+    row = METHODS[name]
+    return [
+        (", ".join(f"{key} {value:g}" for key, value in settings.items()),
+         ours(row.build(**settings)))
+        for settings in row.candidates()
+    ]  # fmt: skip
+
+
+def of_bart(penalty: str, weights: Sequence[float]) -> list[Setting]:
+    """Bart's pics at every weight, with maps where there is signal alone and almost everywhere."""
+    made = [Pics(penalty, weight, crop) for weight, crop in itertools.product(weights, CROPS)]
+    return [(str(one), one) for one in made]
+
+
+FAMILIES: dict[str, list[Setting]] = {
+    "CG-SENSE": of_table("cg-sense"),
+    "bart pics, l2": of_bart("-l2 -r {}", RIDGES),
+    "L1-wavelet": of_table("l1-wavelet"),
+    "bart pics, L1-wavelet": of_bart("-R W:3:0:{}", WEIGHTS),
+    "total variation": of_table("total-variation"),
+    "GRAPPA": of_table("grappa"),
 }
+DRAWN = ("zero-filled", "CG-SENSE", "L1-wavelet", "bart pics, L1-wavelet", "VarNet")
 
 
 def score(method: Method, scan: Scan, rate: int) -> tuple[VolumeScores, Images]:
@@ -117,13 +81,13 @@ def score(method: Method, scan: Scan, rate: int) -> tuple[VolumeScores, Images]:
     return PROTOCOL.score(images_ZHW, scan), images_ZHW
 
 
-def tuned(family: str, scans: Sequence[Scan], rate: int) -> tuple[str, Method]:
-    """The setting with the best mean SSIM over the tuning scans."""
+def tuned(family: str, scan: Scan, rate: int) -> Setting:
+    """The setting with the best SSIM on the tuning scan."""
 
-    def mean(method: Method) -> float:
-        return float(np.mean([score(method, scan, rate)[0].ssim or 0 for scan in scans]))
+    def ssim(setting: Setting) -> float:
+        return score(setting[1], scan, rate)[0].ssim or 0
 
-    return max(FAMILIES[family], key=lambda setting: mean(setting[1]))
+    return max(FAMILIES[family], key=ssim)
 
 
 def main() -> None:
@@ -134,52 +98,22 @@ def main() -> None:
     parser.add_argument("--tune", type=Path, required=True, help="data to choose settings on")
     arguments = parser.parse_args()
     test = open_data(arguments.test)[0]
-    tuning = [every_third(scan) for scan in open_data(arguments.tune)[:1]]
+    head = open_data(arguments.tune)[0]
+    tuning = thinned(head, range(1, head.slices, 3))
     network = ours(load_model(arguments.run).reconstructor)
     print(f"test {arguments.test.name} sha256 {sha256(arguments.test)}\n")
     print("| R | method | settings | SSIM | PSNR dB | NMSE |")
     print("|---|---|---|---|---|---|")
     for rate in (4, 8):
-        methods = {"zero-filled": ("", ours(ZeroFilled()))}
+        methods = {"zero-filled": ("", ours(METHODS["zero-filled"].build()))}
         methods |= {family: tuned(family, tuning, rate) for family in FAMILIES}
-        methods["VarNet (dealias)"] = ("", network)
+        methods["VarNet"] = ("", network)
         images = {}
         for name, (setting, method) in methods.items():
             found, images[name] = score(method, test, rate)
             print(f"| X{rate} | {name} | {setting} | {found.slices[0].ssim:.4f} | "
                   f"{found.psnr:.2f} | {found.nmse:.4f} |", flush=True)  # fmt: skip
-        draw(test, images, rate)
-
-
-def every_third(scan: Scan) -> Scan:
-    """A scan of every third slice: enough to choose a number by."""
-    chosen = range(1, scan.slices, 3)
-    return Thinned.of(scan, chosen)
-
-
-@dataclass(frozen=True)
-class Thinned:
-    """A source that has some of another's slices."""
-
-    scan: Scan
-    chosen: range
-
-    @staticmethod
-    def of(scan: Scan, chosen: range) -> Scan:
-        """The scan with these slices alone."""
-        shape = (len(chosen), *scan.shape[1:])
-        source = Thinned(scan, chosen)
-        return Scan(scan.name, shape, scan.mask, scan.full, scan.geometry, source,
-                    Cell("brain", 4), scan.data_range)  # fmt: skip
-
-    def kspace(self, z: slice) -> np.ndarray:
-        """k-space of the chosen slices."""
-        return np.concatenate([self.scan.kspace(i) for i in self.chosen[z]])
-
-    def image(self, kind: str, z: slice) -> np.ndarray | None:
-        """Images of the chosen slices."""
-        found = [self.scan.image(kind, i) for i in self.chosen[z]]  # type: ignore[arg-type]
-        return None if found[0] is None else np.concatenate(found)  # type: ignore[arg-type]
+        draw(test, {name: images[name] for name in DRAWN}, rate)
 
 
 def draw(test: Scan, images: dict[str, Images], rate: int) -> None:

@@ -50,8 +50,10 @@ def sense(
         maps = draw(shape, dtype, 1)
         if holes:
             maps[..., : shape[-1] // 3] = 0
-        maps = divide(maps, rss(maps, 2).unsqueeze(2))
-        mask_shape = (shape[0], 1, 1, shape[3] if len(axes) == 2 else 1, shape[4])
+        # several sets: of unit norm all together, so that the operator has no larger one
+        norm = torch.linalg.vector_norm(maps, dim=tuple(range(2, len(shape) - 2)), keepdim=True)
+        maps = divide(maps, norm)
+        mask_shape = (shape[0], 1, 1, shape[-2] if len(axes) == 2 else 1, shape[-1])
         rng = np.random.default_rng(2)
         mask = torch.from_numpy(rng.random(mask_shape) < 0.4)
         return Sense(maps, mask, axes)
@@ -70,6 +72,8 @@ OPERATORS = [
     Entry("sense 2-D even", sense((2, 1, 3, 16, 12), (-2, -1))),
     Entry("sense 2-D mixed", sense((1, 1, 3, 15, 18), (-2, -1))),
     Entry("sense one coil", sense((1, 1, 1, 8, 9), (-1,))),
+    Entry("sense two sets 1-D", sense((2, 1, 2, 4, 16, 13), (-1,))),
+    Entry("sense three sets 2-D", sense((1, 2, 3, 4, 9, 12), (-2, -1))),
     Entry("sense with holes", sense((1, 1, 5, 16, 18), (-1,), holes=True)),
 ]
 every_operator = pytest.mark.parametrize("entry", OPERATORS, ids=lambda entry: entry.name)

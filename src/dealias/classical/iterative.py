@@ -24,16 +24,14 @@ class Problem:
 
     Attributes:
         A: The encoding operator.
-        right: A^H y, (B, S, H, W).
+        right: A^H y, (B, S, H, W), or (B, S, M, H, W) for M sets of maps.
         sens_BSCHW: The maps.
-        weight_BSHW: Their root-sum-of-squares.
-        bound: The largest eigenvalue that A^H A can have, (B, 1, 1, 1).
+        bound: The largest eigenvalue that A^H A can have, of the shape (B, 1, ...).
     """
 
     A: Sense
     right: Tensor
     sens_BSCHW: Tensor
-    weight_BSHW: Tensor
     bound: Tensor
 
     @staticmethod
@@ -47,9 +45,9 @@ class Problem:
         if sens_BSCHW is None:
             raise SettingsError(method, "no sensitivity maps", "maps in the measurement")
         A = measurement.operator(sens_BSCHW)
-        weight_BSHW = rss(sens_BSCHW, coil_axis=2)
-        bound = weight_BSHW.amax((1, 2, 3), keepdim=True) ** 2
-        return Problem(A, A.adjoint(measurement.kspace_BSCHW), sens_BSCHW, weight_BSHW, bound)
+        # several sets are orthogonal to each other: no eigenvalue is above the largest set's
+        bound = _largest(rss(sens_BSCHW, coil_axis=-3)) ** 2
+        return Problem(A, A.adjoint(measurement.kspace_BSCHW), sens_BSCHW, bound)
 
     @property
     def start(self) -> Tensor:
@@ -58,18 +56,21 @@ class Problem:
 
     @property
     def peak(self) -> Tensor:
-        """The largest magnitude of A^H y: (B, 1, 1, 1)."""
-        return self.right.abs().amax((1, 2, 3), keepdim=True)
+        """The largest magnitude of A^H y, of the shape (B, 1, ...)."""
+        return _largest(self.right.abs())
 
-    def slope(self, x_BSHW: Tensor) -> Tensor:
+    def slope(self, x: Tensor) -> Tensor:
         """The gradient of 1/2 |A x - y|^2."""
-        return self.A.normal(x_BSHW) - self.right
+        return self.A.normal(x) - self.right
 
-    def estimate(self, x_BSHW: Tensor) -> Estimate:
+    def estimate(self, x: Tensor) -> Estimate:
         """The root-sum-of-squares over coils of S x, as the target is one, with x and the maps."""
-        centre = x_BSHW.shape[1] // 2
-        image_BHW = x_BSHW[:, centre].abs() * self.weight_BSHW[:, centre]
-        return Estimate(image_BHW, x_BSHW, self.sens_BSCHW)
+        image_BSHW = self.A.magnitude(x)
+        return Estimate(image_BSHW[:, x.shape[1] // 2], x, self.sens_BSCHW)
+
+
+def _largest(x: Tensor) -> Tensor:
+    return x.amax(tuple(range(1, x.ndim)), keepdim=True)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -98,16 +99,18 @@ class CgSense:
             root-sum-of-squares), so it means the same for data of any scale.
         iterations: Conjugate gradient steps, always all of them.
         crop: Of the maps; see `Needs`.
+        sets: Of maps: 2 where the field of view is smaller than the body.
     """
 
     regularisation: float = Field(default=0.01, ge=0, le=1e6, allow_inf_nan=False)
     iterations: int = Field(default=20, ge=1, le=10_000)
     crop: float = Field(default=CROP, ge=0, lt=1)
+    sets: int = Field(default=1, ge=1, le=4)
 
     @property
     def needs(self) -> Needs:
         """ESPIRiT maps; all readout rows, so that masks over both axes work as well."""
-        return Needs(maps="espirit", crop=self.crop)
+        return Needs(maps="espirit", crop=self.crop, sets=self.sets)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice.
@@ -121,8 +124,8 @@ class CgSense:
         problem = Problem.of(measurement, "cg-sense")
         shift = self.regularisation * problem.bound
 
-        def system(x_BSHW: Tensor) -> Tensor:
-            return problem.A.normal(x_BSHW) + shift * x_BSHW
+        def system(x: Tensor) -> Tensor:
+            return problem.A.normal(x) + shift * x
 
         return problem.estimate(conjugate_gradients(system, problem.right, self.iterations))
 

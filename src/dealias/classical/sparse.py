@@ -39,23 +39,25 @@ class L1Wavelet:
         regularisation: lambda.
         iterations: Of FISTA, always all.
         crop: Of the maps; see `Needs`.
+        sets: Of maps; see `CgSense`.
     """
 
     regularisation: float = Field(default=0.002, ge=0, le=1e6, allow_inf_nan=False)
     iterations: int = Field(default=80, ge=1, le=10_000)
     crop: float = Field(default=CROP, ge=0, lt=1)
+    sets: int = Field(default=1, ge=1, le=4)
 
     @property
     def needs(self) -> Needs:
         """ESPIRiT maps."""
-        return Needs(maps="espirit", crop=self.crop)
+        return Needs(maps="espirit", crop=self.crop, sets=self.sets)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice; see `CgSense`."""
         problem = Problem.of(measurement, "l1-wavelet")
 
-        def shrink(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
-            return _shrunk(x_BSHW, self.regularisation * weight, iteration)
+        def shrink(x: Tensor, weight: Tensor, iteration: int) -> Tensor:
+            return _shrunk(x, self.regularisation * weight, iteration)
 
         return problem.estimate(fista(problem, shrink, self.iterations))
 
@@ -70,26 +72,28 @@ class TotalVariation:
         regularisation: lambda.
         iterations: Of FISTA, always all.
         crop: Of the maps; see `Needs`.
+        sets: Of maps; see `CgSense`.
     """
 
     regularisation: float = Field(default=0.002, ge=0, le=1e6, allow_inf_nan=False)
     iterations: int = Field(default=80, ge=1, le=10_000)
     crop: float = Field(default=CROP, ge=0, lt=1)
+    sets: int = Field(default=1, ge=1, le=4)
 
     @property
     def needs(self) -> Needs:
         """ESPIRiT maps."""
-        return Needs(maps="espirit", crop=self.crop)
+        return Needs(maps="espirit", crop=self.crop, sets=self.sets)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice; see `CgSense`."""
         problem = Problem.of(measurement, "total-variation")
         dual = torch.zeros_like(_gradient(problem.start))
 
-        def smooth(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
+        def smooth(x: Tensor, weight: Tensor, iteration: int) -> Tensor:
             nonlocal dual
-            dual = _flattening(x_BSHW, self.regularisation * weight, dual)
-            return x_BSHW - _gradient_adjoint(dual)
+            dual = _flattening(x, self.regularisation * weight, dual)
+            return x - _gradient_adjoint(dual)
 
         return problem.estimate(fista(problem, smooth, self.iterations))
 
@@ -106,7 +110,7 @@ def fista(problem: Problem, proximal: Proximal, iterations: int) -> Tensor:
         iterations: How many.
 
     Returns:
-        x, (B, S, H, W).
+        x, of the shape of A^H y.
     """
     x = moved = problem.start
     weight, momentum = divide(problem.peak, problem.bound), 1.0
@@ -124,14 +128,14 @@ def _ahead(momentum: float) -> tuple[float, float]:
     return (momentum - 1) / following, following
 
 
-def _shrunk(x_BSHW: Tensor, weight: Tensor, iteration: int) -> Tensor:
+def _shrunk(x: Tensor, weight: Tensor, iteration: int) -> Tensor:
     """Soft-thresholded details of the image, seen through a shift that the iteration decides."""
-    height, width = x_BSHW.shape[-2:]
+    height, width = x.shape[-2:]
     levels = max(0, min(LEVELS, min(height, width).bit_length() - 3))
     unit = 1 << levels
     shift_y, shift_x = generator(0, "wavelet", iteration).integers(unit, size=2).tolist()
     # zeros up to a whole number of the coarsest pixels
-    padded = pad(x_BSHW, (0, -width % unit, 0, -height % unit)).roll((shift_y, shift_x), (-2, -1))
+    padded = pad(x, (0, -width % unit, 0, -height % unit)).roll((shift_y, shift_x), (-2, -1))
     details = wavelet(padded, levels)
     size = details.abs()
     kept = details * divide((size - weight).clamp(min=0), size)

@@ -6,13 +6,17 @@ import torch
 from torch import Tensor
 
 from dealias.errors import DataError
-from dealias.physics.espirit import espirit
+from dealias.physics.espirit import espirit_sets
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.measurement import CROP
 
 
 def espirit_maps(
-    kspace_BSCHW: Tensor, masks: list[SamplingMask], where: str, crop: float = CROP
+    kspace_BSCHW: Tensor,
+    masks: list[SamplingMask],
+    where: str,
+    crop: float = CROP,
+    sets: int = 1,
 ) -> Tensor:
     """ESPIRiT maps of every slice from its ACS lines.
 
@@ -21,21 +25,25 @@ def espirit_maps(
         masks: One mask per item.
         where: The scan, for messages.
         crop: Eigenvalues below this are no signal.
+        sets: M, how many sets of maps.
 
     Returns:
-        Maps of the same shape; zeros for a blank slice.
+        Maps of the same shape, (B, S, M, C, H, W) for more than one set; zeros for a blank slice.
 
     Raises:
         DataError: The mask has no ACS lines.
     """
     items = [
-        torch.stack([_slice_maps(kspace_CHW, mask, where, crop) for kspace_CHW in kspace_SCHW])
+        torch.stack([_slice_maps(one, mask, where, crop, sets) for one in kspace_SCHW])
         for kspace_SCHW, mask in zip(kspace_BSCHW, masks, strict=True)
     ]
-    return torch.stack(items)
+    sens_BSMCHW = torch.stack(items)
+    return sens_BSMCHW[:, :, 0] if sets == 1 else sens_BSMCHW
 
 
-def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str, crop: float) -> Tensor:
+def _slice_maps(
+    kspace_CHW: Tensor, mask: SamplingMask, where: str, crop: float, sets: int
+) -> Tensor:
     start, stop = mask.acs_rows or (0, kspace_CHW.shape[-2])
     if mask.acs_count < 1 or stop <= start:
         do = "use 'zero-filled' or a network that needs no ESPIRiT maps"
@@ -44,6 +52,6 @@ def _slice_maps(kspace_CHW: Tensor, mask: SamplingMask, where: str, crop: float)
     measured = torch.where(sampled, kspace_CHW, torch.zeros_like(kspace_CHW))
     peak = measured.abs().amax()
     if peak == 0:
-        return measured
+        return measured.expand(sets, -1, -1, -1)
     # maps have no scale, but squares of data of 1e-30 or 1e25 would leave single precision
-    return espirit(measured / peak, mask.acs, mask.acs_rows, crop=crop)
+    return espirit_sets(measured / peak, mask.acs, mask.acs_rows, crop=crop, sets=sets)

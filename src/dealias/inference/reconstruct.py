@@ -99,8 +99,9 @@ def measurements(
         index_BS = around.clamp(0, scan.slices - 1) - start
         kspace_BSCHW = kspace_ZCHW[index_BS.to(device)]
         masks = [mask] * (last - first)
-        wanted = needs.maps == "espirit"
-        sens_BSCHW = espirit_maps(kspace_BSCHW, masks, scan.name, needs.crop) if wanted else None
+        sens_BSCHW = None
+        if needs.maps == "espirit":
+            sens_BSCHW = espirit_maps(kspace_BSCHW, masks, scan.name, needs.crop, needs.sets)
         yield first, measure(kspace_BSCHW, masks, scan.geometry.target_hw, needs, sens_BSCHW)
 
 

@@ -25,7 +25,24 @@ def espirit(
     threshold: float = 0.02,
     crop: float = 0.8,
 ) -> Tensor:
-    """One set of sensitivity maps.
+    """One set of sensitivity maps: the first of `espirit_sets`, whose arguments these are.
+
+    Returns:
+        (C, H, W) complex: unit root-sum-of-squares on the support, 0 elsewhere; 0 for no signal.
+    """
+    return espirit_sets(kspace_CHW, acs, acs_rows, kernel, threshold, crop)[0]
+
+
+def espirit_sets(
+    kspace_CHW: Tensor,
+    acs: tuple[int, int],
+    acs_rows: tuple[int, int] | None = None,
+    kernel: int = 6,
+    threshold: float = 0.02,
+    crop: float = 0.8,
+    sets: int = 1,
+) -> Tensor:
+    """Sets of sensitivity maps; a second one is there where the body is folded upon itself.
 
     Args:
         kspace_CHW: k-space, complex, centred, scaled to about 1; its ACS region alone is used.
@@ -34,20 +51,23 @@ def espirit(
         kernel: Side of the calibration kernel; at most half of the ACS along each axis.
         threshold: Singular values below this share of the largest are noise.
         crop: Eigenvalues below this are no signal: maps are 0 there.
+        sets: M, how many.
 
     Returns:
-        (C, H, W) complex: unit root-sum-of-squares on the support, 0 elsewhere; 0 for no signal.
+        (M, C, H, W) complex: orthogonal to each other, each of unit root-sum-of-squares on its
+        support and 0 elsewhere; 0 for no signal.
     """
     # squares of single precision would mix the singular vectors on both sides of the threshold
     region = _calibration(kspace_CHW, acs, acs_rows).to(torch.complex128)
     # a kernel over half of the ACS at most, or there are too few patches to learn it from
     sides = (min(kernel, (region.shape[1] + 1) // 2), min(kernel, (region.shape[2] + 1) // 2))
     if min(sides) < 1 or not bool((region != 0).any()):
-        return torch.zeros_like(kspace_CHW)
+        return torch.zeros_like(kspace_CHW).expand(sets, -1, -1, -1)
     correlation = _correlation(_row_space(region, sides, threshold), sides)
     height, width = kspace_CHW.shape[1:]
-    maps = _eigenmaps(correlation.to(kspace_CHW.dtype), (height, width), crop)
-    along = (_principal_coil(region).to(maps.dtype).conj()[:, None, None] * maps).sum(0)
+    maps = _eigenmaps(correlation.to(kspace_CHW.dtype), (height, width), crop, sets)
+    principal = _principal_coil(region).to(maps.dtype)[:, None, None]
+    along = (principal.conj() * maps).sum(1, keepdim=True)
     # an eigensolver leaves 1e-36 of a dead coil
     alive = (region != 0).flatten(1).any(1)[:, None, None]
     return maps * _phase(along).conj() * alive
@@ -88,22 +108,24 @@ def _principal_coil(region_CHW: Tensor) -> Tensor:
     return torch.linalg.eigh(flat @ flat.mH).eigenvectors[:, -1]
 
 
-def _eigenmaps(lags_CCyx: Tensor, hw: tuple[int, int], crop: float) -> Tensor:
-    """Leading eigenvectors (C, H, W) where the eigenvalue is above `crop`, 0 elsewhere.
+def _eigenmaps(lags_CCyx: Tensor, hw: tuple[int, int], crop: float, sets: int) -> Tensor:
+    """Leading eigenvectors (M, C, H, W) where the eigenvalue is above `crop`, 0 elsewhere.
 
     Args:
         lags_CCyx: The kernels' correlation. Their Gram matrix at a pixel is the trigonometric
             polynomial of which these are the coefficients.
         hw: (H, W) of the image.
-        crop: See `espirit`.
+        crop: See `espirit_sets`.
+        sets: M.
     """
     down_Hy, across_Wx = (_waves(n, lags_CCyx, axis) for n, axis in zip(hw, (2, 3), strict=True))
     half_WyCC = torch.einsum("wx,cdyx->wycd", across_Wx, lags_CCyx)
     maps = []
     for rows_hy in torch.split(down_Hy, max(1, _BLOCK // half_WyCC[:, 0].numel())):
-        vectors, values = _leading(torch.einsum("hy,wycd->hwcd", rows_hy, half_WyCC).flatten(0, 1))
-        maps.append((vectors * (values > crop)[:, None]).reshape(-1, hw[1], len(lags_CCyx)))
-    return torch.cat(maps).permute(2, 0, 1).contiguous()
+        gram_NCC = torch.einsum("hy,wycd->hwcd", rows_hy, half_WyCC).flatten(0, 1)
+        vectors, values = _leading(gram_NCC, sets)
+        maps.append((vectors * (values > crop)).unflatten(0, (-1, hw[1])))
+    return torch.cat(maps).permute(2, 3, 0, 1).contiguous()
 
 
 def _waves(size: int, lags_CCyx: Tensor, axis: int) -> Tensor:
@@ -116,8 +138,22 @@ def _waves(size: int, lags_CCyx: Tensor, axis: int) -> Tensor:
     return torch.polar(torch.ones_like(angle), angle).to(lags_CCyx.dtype)
 
 
-def _leading(gram_NCC: Tensor) -> tuple[Tensor, Tensor]:
-    """Leading eigenvectors (N, C) and eigenvalues (N,) by power iteration."""
+def _leading(gram_NCC: Tensor, sets: int) -> tuple[Tensor, Tensor]:
+    """Leading eigenvectors (N, M, C) and eigenvalues (N, M, 1), one after the other."""
+    vectors: list[Tensor] = []
+    values: list[Tensor] = []
+    for _ in range(sets):
+        vector = _power_iteration(gram_NCC)
+        for earlier in vectors:
+            vector = _unit(vector - earlier * (earlier.mH @ vector), 1)
+        values.append(torch.linalg.vector_norm(gram_NCC @ vector, dim=1, keepdim=True))
+        vectors.append(vector)
+        gram_NCC = gram_NCC - values[-1] * (vector @ vector.mH)
+    return torch.stack(vectors, 1)[..., 0], torch.stack(values, 1)[..., 0]
+
+
+def _power_iteration(gram_NCC: Tensor) -> Tensor:
+    """The leading eigenvector, (N, C, 1)."""
     strongest = gram_NCC.diagonal(dim1=1, dim2=2).real.argmax(-1)
     vector = torch.gather(gram_NCC, 2, strongest[:, None, None].expand(-1, gram_NCC.shape[1], 1))
     power = gram_NCC
@@ -125,8 +161,7 @@ def _leading(gram_NCC: Tensor) -> tuple[Tensor, Tensor]:
         power = power @ power
     for _ in range(_ITERATIONS):
         vector = _unit(power @ vector, 1)
-    seen = gram_NCC @ vector
-    return _unit(seen, 1)[..., 0], torch.linalg.vector_norm(seen, dim=1)[..., 0]
+    return _unit(gram_NCC @ vector, 1)
 
 
 def _unit(vector: Tensor, axis: int) -> Tensor:

@@ -32,6 +32,7 @@ class Needs:
         slices: Adjacent slices seen together, odd.
         maps: "espirit" where sensitivity maps must come with the measurement.
         crop: ESPIRiT's threshold of the eigenvalue: lower ones are no signal, and maps are 0 there.
+        sets: Of maps: more than 1 where the field of view is smaller than the body.
         readout_crop: Margin in rows kept beyond the target's field of view on the readout axis, or
             None to keep all rows. Exact for data consistency, but it changes what a network
             computes, so it is part of a model's configuration.
@@ -40,6 +41,7 @@ class Needs:
     slices: int = 1
     maps: Literal["none", "espirit"] = "none"
     crop: float = CROP
+    sets: int = 1
     readout_crop: int | None = None
 
 
@@ -83,7 +85,7 @@ class Measurement:
         target_hw: Grid of the image that is scored.
         scale_B: Powers of two that k-space was multiplied by (so that its largest magnitude lies in
             [0.5, 1)); exact, and undone by `window`.
-        sens_BSCHW: Sensitivity maps, where the network needs them.
+        sens_BSCHW: Sensitivity maps, where the network needs them; M sets are (B, S, M, C, H, W).
     """
 
     kspace_BSCHW: Tensor

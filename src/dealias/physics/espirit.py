@@ -22,7 +22,7 @@ def espirit(
     acs: tuple[int, int],
     acs_rows: tuple[int, int] | None = None,
     kernel: int = 6,
-    threshold: float = 0.02,
+    threshold: float = 0.0316,
     crop: float = 0.8,
 ) -> Tensor:
     """One set of sensitivity maps: the first of `espirit_sets`, whose arguments these are.
@@ -38,7 +38,7 @@ def espirit_sets(
     acs: tuple[int, int],
     acs_rows: tuple[int, int] | None = None,
     kernel: int = 6,
-    threshold: float = 0.02,
+    threshold: float = 0.0316,
     crop: float = 0.8,
     sets: int = 1,
 ) -> Tensor:
@@ -49,7 +49,8 @@ def espirit_sets(
         acs: [start, stop) of the ACS along W.
         acs_rows: The same along H, or None for a fully sampled readout.
         kernel: Side of the calibration kernel; at most half of the ACS along each axis.
-        threshold: Singular values below this share of the largest are noise.
+        threshold: Singular values below this share of the largest are noise; the default is
+            that of bart, which squares it.
         crop: Eigenvalues below this are no signal: maps are 0 there.
         sets: M, how many.
 

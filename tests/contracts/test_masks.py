@@ -175,11 +175,15 @@ def test_masks_are_values() -> None:
     assert len({mask, snu_mask(64, 4)}) == 1
     with pytest.raises(ValueError, match="read-only"):
         mask.lines[0] = True
+    lines = np.ones(8, bool)
+    kept = SamplingMask(lines, (0, 8))
+    lines[0] = False  # the caller's own, and not the mask's
+    assert kept.full
     with pytest.raises(SettingsError):
         snu_mask(0, 4)
 
 
-PLANES = ["variable_density"]
+PLANES = ["variable_density", "poisson_disc"]
 
 
 def drawn(name: str, hw: tuple[int, int], rate: int, share: float, seed: int = 0) -> SamplingMask:
@@ -242,3 +246,11 @@ def test_density_falls_from_the_centre_outwards() -> None:
              for r in (0.2, 0.4, 0.6, 0.8)]  # fmt: skip
     assert rings == sorted(rings, reverse=True)
     assert rings[0] > 3 * rings[-1]
+
+
+def test_poisson_discs_meet_the_acceleration_to_one_sample_or_say_why_not() -> None:
+    for hw, rate in (((63, 97), 7), ((96, 80), 2), ((40, 200), 5)):
+        lines = drawn("poisson_disc", hw, rate, 0.08).lines
+        assert lines.sum() == round(lines.size / rate)
+    with pytest.raises(SettingsError, match="centre_fraction.*fewer than H W / R"):
+        drawn("poisson_disc", (64, 64), 4, 0.5)

@@ -20,6 +20,8 @@ from dealias.data import inspect
 from dealias.data.findings import Finding
 from dealias.data.inspect import check, check_file
 from dealias.errors import DataError
+from dealias.physics.sampling.fastmri import equispaced_mask
+from dealias.physics.sampling.snu import snu_mask
 
 Spoil = Callable[..., Path]
 Change = Callable[[h5py.File], None]
@@ -33,7 +35,11 @@ def complaints(findings: list[Finding] | tuple[Finding, ...]) -> list[tuple[str,
 def test_a_sound_data_set_passes(root: Path) -> None:
     findings = check(root)
     assert complaints(findings) == []
-    assert findings[-1].found == "4 snu X4"
+    said = [(one.item, one.found) for one in findings if one.file == "all"]
+    assert said == [
+        ("masks of leaderboard", "1 snu X4"), ("masks of train", "2 snu X4"),
+        ("masks of val", "1 snu X4"), ("masks", "4 snu X4"),
+    ]  # fmt: skip
     said = [one.found for one in findings if one.item == "k-space"]
     shape = "3 slices, 4 coils, 28 x 24"
     assert said[0] == f"{shape}, masked, snu X4 (R 3.43), 2 ACS lines"  # the leaderboard's
@@ -106,6 +112,61 @@ def test_an_odd_scale_is_a_warning(spoil: Spoil, factor: float, level: str | Non
 
 def test_a_full_mask_is_no_complaint(spoil: Spoil) -> None:
     assert complaints(check_file(spoil(with_mask(np.ones(24)))).findings) == []
+
+
+def masked_by(path: Path, lines: np.ndarray) -> None:
+    """Put another mask, and k-space that fits it, where the leaderboard's was."""
+    with h5py.File(path, "a") as file:
+        with_mask(lines)(file)
+        put(0, (..., lines == 0))(file)
+        values = file["kspace"][:]
+        values[..., (lines == 1) & (values == 0).all((0, 1, 2))] = 1e-6
+        file["kspace"][:] = values
+
+
+LATTICE = equispaced_mask(24, 4, 0.17, 1).lines.astype(float)
+BOARD = "leaderboard/acc4/kspace/brain_acc4_3.h5"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found", "do"),
+    [
+        (
+            snu_mask(24, 8).lines.astype(float),
+            "snu X8",
+            "(masks.kind=snu masks.accelerations=[4,8])",
+        ),
+        (LATTICE, "equispaced X4", "(masks.kind=equispaced masks.accelerations=[4])"),
+    ],
+)
+def test_masks_that_training_has_none_of_are_a_warning(
+    root: Path, lines: np.ndarray, found: str, do: str
+) -> None:
+    masked_by(root / BOARD, lines)
+    one, *others = [one for one in check(root) if one.level != "PASS"]
+    assert not others
+    assert (one.level, one.file, one.item) == ("WARN", str(root / BOARD), "masks")
+    assert one.found == f"leaderboard has 1 {found}"
+    assert one.expected == "rules that training has: snu X4"
+    assert do in one.do
+    # what training has an example of is no complaint; nor is anything where training has none
+    with h5py.File(root / "train/kspace/brain_acc4_0.h5", "a") as file:
+        with_mask(lines)(file)
+    assert complaints(check(root)) == []
+    for number in (0, 1):
+        with h5py.File(root / f"train/kspace/brain_acc4_{number}.h5", "a") as file:
+            with_mask(np.ones(24))(file)
+    assert complaints(check(root)) == []
+
+
+def test_each_set_is_warned_of_alone(root: Path) -> None:
+    """Validation files are full, and stored with the mask that they are scored through."""
+    with h5py.File(root / "val/kspace/brain_acc4_2.h5", "a") as file:
+        with_mask(snu_mask(24, 8).lines)(file)
+    found = [one.found for one in check(root) if one.level == "WARN"]
+    assert found == ["val has 1 snu X8"]
+    (root / "train").rename(root / "elsewhere")
+    assert complaints(check(root)) == []
 
 
 X8 = np.zeros(24)
@@ -376,7 +437,9 @@ def test_the_command_tells_by_its_exit_code(
     root: Path, spoil: Spoil, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command(root)
-    assert "next: dealias train" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "next: dealias train" in said
+    assert "masks of train: 2 snu X4\n" in said
     spoil(put(0, 2))  # a warning
     command(root)
     with pytest.raises(typer.Exit) as strict:

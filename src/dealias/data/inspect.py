@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,10 +19,13 @@ from dealias.data.findings import Finding, Level
 from dealias.errors import DataError, UserError
 from dealias.io.guard import open_guarded
 from dealias.io.open import open_scan
+from dealias.physics.sampling.mask import SamplingMask
+from dealias.physics.sampling.table import FAMILIES
 
 TIMEOUT_SECONDS = 600
 _TRAINING = {"train", "multicoil_train"}
 _HELD_OUT = {"val", "multicoil_val"}
+_FULL = "full X1"
 _TEST = {"leaderboard", "test", "multicoil_test", "multicoil_challenge"}
 
 
@@ -34,7 +37,7 @@ class Checked:
         file: The k-space file.
         findings: What was found.
         id: Content hash of the scan, or None if it could not be opened.
-        family: Mask family and acceleration, for the data set's summary.
+        family: Mask family and acceleration ("snu X4"), for the data set's summary.
         patient: The file's attribute `patient_id`, or None.
     """
 
@@ -69,7 +72,7 @@ def check(
     checked = _in_children(kspace, workers, progress)
     for one in checked:
         findings += one.findings
-    return findings + _duplicates(checked) + _people(checked) + _rules(checked)
+    return findings + _duplicates(checked) + _people(checked) + _unseen(checked) + _rules(checked)
 
 
 def find_files(path: Path) -> list[Path]:
@@ -94,8 +97,7 @@ def check_file(file: Path) -> Checked:
     try:
         scan = open_scan(file, image if paired else None)
         findings = check_scan(scan, file, training=_set_of(file) in _TRAINING | _HELD_OUT)
-        mask = scan.mask
-        family = f"{mask.family} X{mask.nominal:g}" if mask and mask.nominal else None
+        family = _rule(scan.mask) if scan.mask else None
         with open_guarded(file) as opened:
             patient = opened.text("patient_id")
         return Checked(file, tuple(findings), scan.id, family, patient)
@@ -220,13 +222,53 @@ def _names(files: list[Path]) -> str:
     return ", ".join(str(file) for file in files[:3])
 
 
+def _rule(mask: SamplingMask) -> str:
+    """Family and nominal acceleration: "snu X4"; the family alone where R is only estimated."""
+    estimated = mask.family in ("random", "custom") or mask.nominal is None
+    return mask.family if estimated else f"{mask.family} X{mask.nominal:g}"
+
+
 def _rules(checked: list[Checked]) -> list[Finding]:
-    """Which mask rules the set holds, in one line."""
-    counts: dict[str, int] = defaultdict(int)
+    """Volumes by mask rule: of each set if there are several, and last of the whole."""
+    by_set: dict[str, list[Checked]] = defaultdict(list)
     for one in checked:
-        if one.family:
-            counts[one.family] += 1
-    if not counts:
-        return []
-    said = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    return [Finding("PASS", "all", "masks", said)]
+        by_set[_set_of(one.file) or ""].append(one)
+    said = {f"masks of {name}": _counted(by_set[name]) for name in sorted(by_set) if name}
+    said = (said if len(by_set) > 1 else {}) | {"masks": _counted(checked)}
+    return [Finding("PASS", "all", item, found) for item, found in said.items() if found]
+
+
+def _unseen(checked: list[Checked]) -> list[Finding]:
+    """Sets that hold mask rules of which training has no example.
+
+    Full masks are no rule: where training has no others, its recipe is what draws them.
+    """
+    masked = [one for one in checked if one.family and one.family != _FULL]
+    known = {one.family or "" for one in masked if _trained(one.file)}
+    strange: dict[str, list[Checked]] = defaultdict(list)
+    for one in masked:
+        if known and one.family not in known and (name := _set_of(one.file)):
+            strange[name].append(one)
+    findings = []
+    for name, volumes in sorted(strange.items()):
+        found = f"{name} has {_counted(volumes)}"
+        expected = f"rules that training has: {', '.join(sorted(known))}"
+        do = _advice({one.family or "" for one in volumes}, known)
+        findings.append(Finding("WARN", str(volumes[0].file), "masks", found, expected, do))
+    return findings
+
+
+def _advice(strange: set[str], known: set[str]) -> str:
+    """What to train with so that these rules are no longer new, and the old ones stay."""
+    family = sorted(strange)[0].partition(" X")[0]
+    chosen = "masks.kind, masks.accelerations"
+    if family in FAMILIES and all(rule.startswith(f"{family} X") for rule in strange):
+        rates = [rule.partition(" X") for rule in strange | known]
+        said = sorted({int(float(rate)) for name, _, rate in rates if name == family})
+        chosen = f"masks.kind={family} masks.accelerations={said}".replace(", ", ",")
+    return f"train on such masks too ({chosen}), or expect worse images there"
+
+
+def _counted(checked: list[Checked]) -> str:
+    counts = Counter(one.family for one in checked if one.family)
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

@@ -5,17 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from dealias.physics.sampling.mask import Bools, SamplingMask, contiguous_centre
+from dealias.physics.sampling.planes import identify_plane
+from dealias.physics.sampling.recognise import RATES, recognised
 from dealias.physics.sampling.snu import snu_mask
-
-SLOWEST, FASTEST = 2, 16
 
 
 def identify(lines: Bools) -> SamplingMask:
     """Find a mask's family, nominal acceleration, lattice offset and ACS.
 
-    A full mask has its full width as ACS. A lattice line that touches the ACS is told from an ACS
-    line where the lattice is known. Masks that follow no known rule are "random" if they have ACS
-    lines, else "custom", with the true contiguous run around the centre as ACS.
+    Rules are tried in this order: full, snu, equispaced, equispaced_fraction, magic,
+    magic_fraction, partial_fourier, two_lattices, binned. Where several give the same lines the
+    first is named, so that the lines are always those of the named rule:
+
+    - magic_fraction whose spacing is X16 or less has the lines of magic at that spacing;
+    - magic, two_lattices and the two fractions may come to one lattice: equispaced, or snu;
+    - a mask with fewer than 4 lines (binned: 8 whole bins) outside the ACS is not told.
+
+    A full mask has its full width as ACS. A line that touches the ACS is told from an ACS line
+    where the rule says so; where both are possible, the ACS is the wider. Masks that follow no
+    known rule are "random" if they have ACS lines, else "custom", with the true contiguous run
+    around the centre as ACS; the acceleration of "random" is W over the number of lines, rounded.
+    Only a single lattice has an offset. For masks over two axes see `identify_plane`.
 
     Args:
         lines: (W,) or (H, W) bool.
@@ -25,11 +35,11 @@ def identify(lines: Bools) -> SamplingMask:
     """
     lines = np.asarray(lines, dtype=bool)
     if lines.ndim == 2:
-        return _two_dimensional(lines)
+        return identify(lines[0]) if (lines == lines[:1]).all() else identify_plane(lines)
     run = contiguous_centre(lines)
     if lines.all():
         return SamplingMask(lines, (0, lines.size), 1.0, "full", 0)
-    for acceleration in range(SLOWEST, FASTEST + 1):
+    for acceleration in RATES:
         rule = snu_mask(lines.size, acceleration)
         if np.array_equal(rule.lines, lines):
             return rule
@@ -38,6 +48,9 @@ def identify(lines: Bools) -> SamplingMask:
         acceleration, offset = lattice
         acs = _without_touching(lines, run, acceleration, offset)
         return SamplingMask(lines, acs, float(acceleration), "equispaced", offset)
+    known = recognised(lines, run)
+    if known is not None:
+        return known
     if run[1] - run[0] < 2:
         return SamplingMask(lines, run, None, "custom")
     nominal = lines.size / max(int(lines.sum()), 1)
@@ -51,7 +64,7 @@ def _lattice(lines: Bools, run: tuple[int, int]) -> tuple[int, int] | None:
     if outside.size < 2:
         return None
     acceleration = int(np.diff(outside).min())
-    if not SLOWEST <= acceleration <= FASTEST:
+    if acceleration not in RATES:
         return None
     offset = int(outside[0]) % acceleration
     expected = np.zeros_like(lines)
@@ -77,29 +90,3 @@ def _without_touching(
     if len(options) == 3 and stop - start > 2:
         options.append((start + 1, stop - 1))
     return min(options, key=lambda ends: off_centre(*ends))
-
-
-def _two_dimensional(lines: Bools) -> SamplingMask:
-    rows, columns = lines.shape
-    if (lines == lines[:1]).all():
-        return identify(lines[0])
-    if not lines[rows // 2, columns // 2]:
-        middle = columns // 2
-        return SamplingMask(lines, (middle, middle), None, "custom", None, (rows // 2, rows // 2))
-    # the largest centred box that is fully sampled, grown evenly along both axes
-    half = 0
-    while _box(lines, half + 1).all() and half + 1 <= min(rows, columns) // 2:
-        half += 1
-    top, left = max(rows // 2 - half, 0), max(columns // 2 - half, 0)
-    bottom, right = min(rows // 2 + half, rows), min(columns // 2 + half, columns)
-    family = "full" if lines.all() else "custom"
-    if family == "full":
-        return SamplingMask(lines, (0, columns), 1.0, family, 0, (0, rows))
-    acs, acs_rows = (left, max(right, left + 1)), (top, max(bottom, top + 1))
-    return SamplingMask(lines, acs, None, family, None, acs_rows)
-
-
-def _box(lines: Bools, half: int) -> Bools:
-    rows, columns = lines.shape
-    top, left = max(rows // 2 - half, 0), max(columns // 2 - half, 0)
-    return lines[top : rows // 2 + half, left : columns // 2 + half]

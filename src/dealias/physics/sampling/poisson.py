@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -15,7 +13,7 @@ Indices = npt.NDArray[np.intp]
 
 CENTRAL = 0.5
 """Distance at the centre over its growth from there to the middle of an edge."""
-_WIDEST, _NARROWER = 1.2, 0.95
+_WIDEST, _NARROWER = 1.1, 0.98
 """Where the search for the distance begins, over what theory foretells, and its steps."""
 _JAMMED = 0.7
 """Samples that fit, thrown at random, into the square of their distance (Renyi's jamming)."""
@@ -76,13 +74,14 @@ class Board:
         self._reach, self._hw = reach, closed.shape
         self._last = closed.size
         """A place behind all others: the point is closed."""
-        self._place = self._padded(np.where(closed, self._last, order.reshape(closed.shape)))
+        place = np.where(closed, self._last, order.reshape(closed.shape))
+        self._place = np.pad(place, reach, constant_values=self._last).ravel()
         self._stride = closed.shape[1] + 2 * reach
         self.taken: Indices = np.zeros(0, dtype=np.intp)
 
     def throw(self, distance_HW: Floats, most: int) -> None:
         """Add samples at these distances until there is room for no more, or `most` are added."""
-        distance = self._padded(distance_HW)
+        distance = np.pad(distance_HW, self._reach).ravel()
         shifts = self._shifts(float(distance.max()))
         place = self._place.copy()
         _close(place, self._last, self.taken, distance, shifts)
@@ -106,11 +105,8 @@ class Board:
         rows, columns = (slice(self._reach, self._reach + size) for size in self._hw)
         return lines.reshape(-1, self._stride)[rows, columns]
 
-    def _padded(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.pad(values, self._reach, constant_values=self._last).ravel()
-
     def _shifts(self, longest: float) -> list[tuple[int, float]]:
-        """Flat shifts to all neighbours that may be too near, with their lengths, shortest first."""
+        """Flat shifts to all neighbours that may be too near, and their lengths, shortest first."""
         span = np.arange(-self._reach, self._reach + 1)
         y, x = (axis.ravel() for axis in np.meshgrid(span, span, indexing="ij"))
         length = np.hypot(y, x)

@@ -103,13 +103,14 @@ def _fractions(clues: Clues, share: float) -> Iterator[SamplingMask]:
             spacing = fastmri.fraction_spacing(width, rate, share)
         except SettingsError:
             continue  # this many ACS lines leave no room at this acceleration
-        if clues.gaps and int(spacing) <= clues.gaps[0] <= clues.gaps[1] <= int(spacing) + 1:
+        fits = clues.gaps and int(spacing) <= clues.gaps[0] <= clues.gaps[1] <= int(spacing) + 1
+        if fits and first < round(spacing):
             yield fastmri.equispaced_fraction_mask(width, rate, share, first)
 
 
 def _magic(clues: Clues, share: float) -> Iterator[SamplingMask]:
     width, rate = clues.lines.size, clues.rate
-    if rate in RATES:
+    if rate is not None and rate in RATES:
         for offset in range(rate):
             yield fastmri.magic_mask(width, rate, share, offset)
 
@@ -126,7 +127,7 @@ def _magic_fractions(clues: Clues, share: float) -> Iterator[SamplingMask]:
 def _partial(clues: Clues, share: float) -> Iterator[SamplingMask]:
     """A lattice that starts at one edge and stops beyond the centre, from either side."""
     rate, width = clues.rate, clues.lines.size
-    if rate not in RATES:
+    if rate is None or rate not in RATES:
         return
     for step in (1, -1):
         columns = np.sort(clues.outside if step == 1 else width - 1 - clues.outside)
@@ -140,7 +141,7 @@ def _partial(clues: Clues, share: float) -> Iterator[SamplingMask]:
 def _lattices(clues: Clues, share: float) -> Iterator[SamplingMask]:
     rate, middle = clues.rate, clues.lines.size // 2
     right = clues.outside[clues.outside >= clues.run[1]]
-    if rate in RATES and right.size:
+    if rate is not None and rate in RATES and right.size:
         starts = int(clues.outside[0]), int(right[0] - middle) % rate
         lines = density.two_lattices(clues.lines.size, rate, *starts)
         yield density.with_acs(lines, rate, share, "two_lattices")

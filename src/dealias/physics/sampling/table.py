@@ -72,6 +72,6 @@ FAMILIES: Table[MaskFamily] = Table(
         MaskFamily("variable_density", density.variable_density_mask,
                    "two phase encodes, samples denser towards the centre"),
         MaskFamily("poisson_disc", poisson_disc_mask,
-                   "the same, and samples keep their distance from each other"),
+                   "two phase encodes, samples that keep their distance from each other"),
     ),
 )  # fmt: skip

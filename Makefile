@@ -28,6 +28,7 @@ mutants: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/varnet_step.py
+	$(BIN)/python benchmarks/classical.py
 
 docs: $(STAMP)
 	$(BIN)/python tools/docs.py

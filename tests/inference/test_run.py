@@ -21,6 +21,7 @@ from dealias.inference.budget import TimeBudget, seconds
 from dealias.inference.bundle import Model, load_model
 from dealias.inference.layout import output_folders
 from dealias.inference.run import reconstruct_all
+from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.profile import Profile
 from dealias.scan.scan import Scan
 
@@ -197,3 +198,22 @@ def test_the_command_undersamples_full_data_by_a_named_rule(
             cmd_reconstruct.mask_rule(wrong)
     with pytest.raises(SettingsError, match="mask family 'full'.*snu, equispaced"):
         cmd_reconstruct.mask_rule("full:4")
+
+
+@pytest.mark.parametrize(("acs", "said"), [(7, True), (11, False)])
+def test_few_acs_lines_are_said_and_give_an_image(acs: int, said: bool, tmp_path: Path) -> None:
+    lines = np.zeros(48, bool)
+    lines[::4] = True
+    lines[24 - acs // 2 : 25 + acs // 2] = True
+    mask = SamplingMask(lines, (24 - acs // 2, 25 + acs // 2))
+    rng = np.random.default_rng(1)
+    with h5py.File(tmp_path / "full.h5", "w") as file:
+        noise = rng.standard_normal((1, 4, 40, 48)) + 1j * rng.standard_normal((1, 4, 40, 48))
+        file["kspace"] = noise.astype(np.complex64)
+    heard: list[str] = []
+    model = load_model("cg-sense")
+    reconstruct_all(lambda scan: model, open_data(tmp_path / "full.h5"), tmp_path / "out",
+                    mask=lambda scan: mask, warn=heard.append)  # fmt: skip
+    assert ["kernel is 4 wide and not 6" in text for text in heard] == [True] * said
+    with h5py.File(tmp_path / "out" / "full.h5") as file:
+        assert np.isfinite(file["reconstruction"][()]).all()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dealias.errors import DataError
-from dealias.physics.espirit import espirit_sets
+from dealias.physics.espirit import KERNEL, MAX_ROWS, espirit_sets
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.measurement import CROP
 
@@ -39,6 +39,19 @@ def espirit_maps(
     ]
     sens_BSMCHW = torch.stack(items)
     return sens_BSMCHW[:, :, 0] if sets == 1 else sens_BSMCHW
+
+
+def few_lines(mask: SamplingMask) -> str | None:
+    """What to say of a mask with too few ACS lines for a whole ESPIRiT kernel."""
+    lines = min(mask.acs_count, MAX_ROWS if mask.acs_rows is None else _length(mask.acs_rows))
+    if lines >= 2 * KERNEL - 1:
+        return None
+    side = (lines + 1) // 2
+    return f"{lines} ACS lines: ESPIRiT's kernel is {side} wide and not {KERNEL}, maps are coarser"
+
+
+def _length(ends: tuple[int, int]) -> int:
+    return ends[1] - ends[0]
 
 
 def _slice_maps(

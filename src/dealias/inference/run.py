@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dealias.errors import DataError
 from dealias.inference.budget import TimeBudget
 from dealias.inference.bundle import Model
 from dealias.inference.layout import output_folders
+from dealias.inference.maps import few_lines
 from dealias.inference.reconstruct import Reconstruction, reconstruct
 from dealias.io.output import NOTICE, write_reconstruction
 from dealias.physics.sampling.mask import SamplingMask
@@ -31,7 +32,8 @@ class Written:
         slices: How many.
         seconds: Reading, reconstructing and writing.
         residual: Largest data-consistency residual of a slice, or None.
-        warnings: How the scan differs from what the network was trained on.
+        warnings: How the scan differs from what the network was trained on, and what its mask
+            does not allow.
     """
 
     file: str
@@ -107,7 +109,7 @@ def reconstruct_all(
     volumes, names = [], set()
     for scan, folder in zip(scans, folders, strict=True):
         start, used, model = budget.seconds, mask(scan), model_of(scan)
-        said = tuple(model.profile.warnings(scan, used)) if model.profile else ()
+        said = tuple(_warnings(model, scan, used))
         for text in said:
             warn(f"{scan.name}: {text}")
         result = reconstruct(model.reconstructor, scan, device, used, batch, step)
@@ -117,6 +119,16 @@ def reconstruct_all(
         names.add(model.name)
         volumes.append(Written(file, scan.slices, budget.seconds - start, worst, said))
     return RunSummary(", ".join(sorted(names)), tuple(volumes), budget.seconds, time_limit)
+
+
+def _warnings(model: Model, scan: Scan, used: SamplingMask | None) -> Iterator[str]:
+    if model.profile:
+        yield from model.profile.warnings(scan, used)
+    mask = used or scan.mask
+    if mask is not None and model.reconstructor.needs.maps == "espirit":
+        text = few_lines(mask)
+        if text is not None:
+            yield text
 
 
 def _refuse_existing(scans: Sequence[Scan], folders: Sequence[Path], overwrite: bool) -> None:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from dealias.physics.coils import divide
 
+KERNEL = 6
+"""Side of the calibration kernel, where there are ACS lines enough."""
 MAX_ROWS = 24
 """ACS rows used along a fully sampled readout; more do not help the kernels."""
 _SQUARINGS, _ITERATIONS = 3, 4
@@ -21,7 +23,7 @@ def espirit(
     kspace_CHW: Tensor,
     acs: tuple[int, int],
     acs_rows: tuple[int, int] | None = None,
-    kernel: int = 6,
+    kernel: int = KERNEL,
     threshold: float = 0.0316,
     crop: float = 0.8,
 ) -> Tensor:
@@ -37,7 +39,7 @@ def espirit_sets(
     kspace_CHW: Tensor,
     acs: tuple[int, int],
     acs_rows: tuple[int, int] | None = None,
-    kernel: int = 6,
+    kernel: int = KERNEL,
     threshold: float = 0.0316,
     crop: float = 0.8,
     sets: int = 1,
@@ -125,7 +127,7 @@ def _eigenmaps(lags_CCyx: Tensor, hw: tuple[int, int], crop: float, sets: int) -
     for rows_hy in torch.split(down_Hy, max(1, _BLOCK // half_WyCC[:, 0].numel())):
         gram_NCC = torch.einsum("hy,wycd->hwcd", rows_hy, half_WyCC).flatten(0, 1)
         vectors, values = _leading(gram_NCC, sets)
-        maps.append((vectors * (values > crop)).unflatten(0, (-1, hw[1])))
+        maps.append(torch.unflatten(vectors * (values > crop), 0, (-1, hw[1])))
     return torch.cat(maps).permute(2, 3, 0, 1).contiguous()
 
 

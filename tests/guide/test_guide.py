@@ -31,17 +31,24 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-def test_how_it_works_works(guide_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+PAGES = {"how-it-works.md": 11, "noise-and-coils.md": 4}
+
+
+@pytest.mark.parametrize(("page", "count"), PAGES.items())
+def test_what_a_page_shows_works(
+    page: str, count: int, guide_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(guide_data)
     names: dict[str, Any] = {}
-    found = blocks(GUIDE / "how-it-works.md")
-    assert len(found) == 11
+    found = blocks(GUIDE / page)
+    assert len(found) == count
     for block in found:
-        exec(compile(block, "how-it-works.md", "exec"), names)
+        exec(compile(block, page, "exec"), names)
 
 
-def test_files_the_guide_names_exist() -> None:
-    text = (GUIDE / "how-it-works.md").read_text()
+@pytest.mark.parametrize("page", PAGES)
+def test_files_the_guide_names_exist(page: str) -> None:
+    text = (GUIDE / page).read_text()
     for name in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", text):
         assert (ROOT / "src" / "dealias" / name).is_file(), name
     for picture in re.findall(r"\]\((pictures/[^)]+)\)", text):

@@ -19,13 +19,15 @@ from dealias.physics.fourier import ifft
 from dealias.randomness import torch_seed
 
 SINGULAR = 1e-10
-"""Below this, an eigenvalue of the correlation between coils is rounding: a coil repeats others."""
+"""Smaller eigenvalues of the correlation between coils are rounding: a coil repeats others."""
+SMOOTH = 1.5
+"""Energy over that of white noise as rough: differences between its neighbours have twice its."""
 
 
 class SnrMap(NamedTuple):
-    """Magnitude over noise (0 where there is none), and noise: the deviation of the real part.
+    """Magnitude over noise, 0 where there is none, and noise: the deviation of the real part.
 
-    `std_HW` over that of a full scan and over sqrt(R) is the g-factor.
+    The latter over that of a full scan and sqrt(R) is the g-factor.
     """
 
     snr_HW: Tensor
@@ -46,8 +48,7 @@ def covariance(noise_CN: Tensor) -> Tensor:
     """
     coils, samples = noise_CN.shape
     if samples < 2 * coils:
-        found, expected = f"{samples} samples of {coils} coils", f"at least {2 * coils}"
-        raise DataError("noise", found, expected, "measure more noise")
+        raise DataError("noise", f"{samples} samples of {coils} coils", f"at least {2 * coils}")
     if not bool(torch.isfinite(noise_CN).all()):
         raise DataError("noise", "samples that are not finite", "finite ones", "check the scan")
     noise_CN = noise_CN.to(torch.complex128)
@@ -57,47 +58,57 @@ def covariance(noise_CN: Tensor) -> Tensor:
 def covariance_from_corners(kspace_ZCHW: Tensor, share: float = 0.1) -> Tensor:
     """Noise covariance between coils, of the air in a corner of an ordinary scan's images.
 
-    It takes the corner that is darkest over all slices, so anatomy may reach into three. What is
-    in all four (anatomy, ghosts) adds to the noise; a receiver's filter that falls off towards the
-    edges of the readout takes from it. Where only a part of k-space was measured (padded, partial
-    Fourier, no corners), Psi is that of the samples measured; blank slices do not count.
+    It takes the corner that is darkest over all slices, so anatomy may reach into three; smooth
+    signal in all four is refused where it has half as much energy as the noise. Less adds to the
+    noise, and a receiver's filter that falls off towards the readout's edges takes from it: crop
+    those rows. Of k-space measured in part (padded, partial Fourier), Psi is that of this part.
 
     Args:
-        kspace_ZCHW: k-space, complex, without gaps: 0 in all coils only around what was measured.
+        kspace_ZCHW: k-space, complex; 0 in all coils only around what was measured, not between.
         share: Of H and of W that a corner box has, above 0 and at most 0.5.
 
     Returns:
         Psi (C, C) complex128; see `covariance`.
 
     Raises:
-        DataError: Undersampled k-space, whose signal folds into the corners; see also `covariance`.
+        DataError: Undersampled k-space, whose signal folds into the corners; no air; broken data.
         SettingsError: The share is out of range.
     """
     if not 0 < share <= 0.5:
         raise SettingsError("share", f"{share:g}", "above 0, at most 0.5")
+    box_ZChw = _darkest_corner(_measured_images(kspace_ZCHW), share)
+    if _power(box_ZChw) > SMOOTH / 2 * min(_power(box_ZChw.diff(dim=axis)) for axis in (-2, -1)):
+        raise DataError("noise", "signal in all four corners", "air in one", "give a smaller share")
+    return covariance(box_ZChw.movedim(1, 0).flatten(1))
+
+
+def _measured_images(kspace_ZCHW: Tensor) -> Tensor:
+    """Coil images of the rectangle of k-space that was measured, and of live slices."""
     measured_ZHW = (kspace_ZCHW != 0).any(1)
-    live_Z = measured_ZHW.any(2).any(1)
-    if _gaps(measured_ZHW, 1) or _gaps(measured_ZHW, 2):
-        do = "use a fully sampled scan, or one of noise alone"
-        raise DataError("noise", "undersampled k-space", "k-space without gaps", do)
-    # what was not measured brings no noise into the images
-    sampled_Z111 = measured_ZHW[live_Z].to(torch.float64).mean((1, 2))[:, None, None, None]
-    images_ZCHW = ifft(kspace_ZCHW[live_Z].to(torch.complex128)) / sampled_Z111.sqrt()
-    return covariance(_darkest_corner(images_ZCHW, share).movedim(1, 0).flatten(1))
+    span_ZHW = _span(measured_ZHW, 1) | _span(measured_ZHW, 2)
+    if measured_ZHW.sum() <= 0.98 * span_ZHW.sum():  # real scans hold a zero here and there
+        found, do = "undersampled or blank k-space", "use a full scan, or one of noise alone"
+        raise DataError("noise", found, "k-space without gaps", do)
+    live_Z, rows_H, columns_W = (span_ZHW.any(axes) for axes in ((1, 2), (0, 2), (0, 1)))
+    kspace_ZCHW = kspace_ZCHW[live_Z][:, :, rows_H][..., columns_W].to(torch.complex128)
+    sampled_Z = span_ZHW[live_Z].sum((1, 2)) / kspace_ZCHW[0, 0].numel()  # no noise elsewhere
+    return ifft(kspace_ZCHW) / sampled_Z.sqrt()[:, None, None, None]
 
 
-def _gaps(measured_ZHW: Tensor, axis: int) -> bool:
-    """Whether anything is missing between measured samples along an axis."""
+def _span(measured_ZHW: Tensor, axis: int) -> Tensor:
+    """From the first to the last measured sample along an axis."""
     begun = measured_ZHW.int().cumsum(axis) > 0
-    going_on = measured_ZHW.flip(axis).int().cumsum(axis).flip(axis) > 0
-    return bool((begun & going_on & ~measured_ZHW).any())
+    return begun & (measured_ZHW.flip(axis).int().cumsum(axis).flip(axis) > 0)
 
 
 def _darkest_corner(images_ZCHW: Tensor, share: float) -> Tensor:
     height, width = (max(1, round(share * side)) for side in images_ZCHW.shape[-2:])
     rows, columns = (slice(height), slice(-height, None)), (slice(width), slice(-width, None))
-    boxes = [images_ZCHW[..., row, column] for row in rows for column in columns]
-    return min(boxes, key=lambda box: float(torch.linalg.vector_norm(box)))
+    return min((images_ZCHW[..., row, column] for row in rows for column in columns), key=_power)
+
+
+def _power(values: Tensor) -> float:
+    return float((values.abs() ** 2).mean())
 
 
 def whitener(covariance_CC: Tensor) -> Tensor:
@@ -112,7 +123,6 @@ def whitener(covariance_CC: Tensor) -> Tensor:
     psi_CC = covariance_CC.to(torch.complex128)
     std_C = psi_CC.diagonal().real.sqrt()
     alive = std_C != 0
-    pairs = alive[:, None] & alive
     std = std_C[alive]
     correlation = psi_CC[alive][:, alive] / (std[:, None] * std)
     hermitian = torch.allclose(correlation, correlation.mH, atol=1e-6)
@@ -120,20 +130,15 @@ def whitener(covariance_CC: Tensor) -> Tensor:
         found, do = "a matrix without inverse", "leave out coils that repeat others"
         raise DataError("noise covariance", found, "a Hermitian one of independent coils", do)
     root, scale = torch.linalg.cholesky(correlation), torch.diag(1 / std).to(correlation)
-    whitener_CC = torch.zeros_like(psi_CC)
+    whitener_CC, pairs = torch.zeros_like(psi_CC), alive[:, None] & alive
     whitener_CC[pairs] = torch.linalg.solve_triangular(root, scale, upper=False).flatten()
     return whitener_CC
 
 
 def prewhiten(kspace_CHW: Tensor, whitener_CC: Tensor) -> Tensor:
-    """k-space (or coil images, or sensitivity maps) of virtual coils, whose noise has Psi = I.
+    """Data (..., C, H, W), or maps, of virtual coils whose noise has Psi = I: W applied to coils.
 
-    Args:
-        kspace_CHW: (..., C, H, W) complex.
-        whitener_CC: Of `whitener`, of the same coils.
-
-    Returns:
-        The same shape and dtype; samples that are 0 stay 0.
+    For data of the coils that `whitener` saw, in the same units; samples that are 0 stay 0.
     """
     return torch.einsum("cd,...dhw->...chw", whitener_CC.to(kspace_CHW), kspace_CHW)
 

@@ -328,4 +328,18 @@ MUTANTS = [
         "candidates[min(range(len(candidates))",
         "tests/evaluation/test_tune.py",
     ),
+    Mutant(
+        "covariance-conjugated",
+        "src/dealias/physics/noise.py",
+        "noise_CN @ noise_CN.mH / samples",
+        "noise_CN.conj() @ noise_CN.mT / samples",
+        "tests/physics/test_noise.py",
+    ),
+    Mutant(
+        "compression-unaligned",
+        "src/dealias/physics/compression.py",
+        "left @ right @ aligned[here]",
+        "(left @ right).mH @ aligned[here]",
+        "tests/physics/test_compression.py",
+    ),
 ]

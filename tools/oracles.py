@@ -28,8 +28,13 @@ from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.scan import Scan
 
 Method = Callable[[Scan, SamplingMask], Images]
-WEIGHTS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
-RIDGES = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
+WEIGHTS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.01, 0.02)
+"""Relative to the largest magnitude of A^H y."""
+BART = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.008, 0.012, 0.018, 0.03)
+"""Relative to bart's scale, a quantile."""
+RIDGES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
+KERNELS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""GRAPPA's; pygrappa's mean the same."""
 SIMULATED = {
     "simulated brain, 12 coils, SNR 30": {"year": 2024, "coils": 12, "snr": 30, "size": (256, 240)},
     "simulated brain, 6 coils, SNR 12": {"year": 2024, "coils": 6, "snr": 12, "size": (224, 192)},
@@ -47,10 +52,10 @@ PAIRS: dict[str, tuple[list[Method], str, list[Method]]] = {
     "CG-SENSE": (ours("cg-sense", RIDGES, iterations=50), "bart pics -l2",
                  [Pics("-l2 -r {}", weight, 0.8) for weight in RIDGES]),
     "L1-wavelet": (ours("l1-wavelet", WEIGHTS, iterations=100), "bart pics -R W",
-                   [Pics("-R W:3:0:{}", weight, 0.8) for weight in WEIGHTS]),
+                   [Pics("-R W:3:0:{}", weight, 0.8) for weight in BART]),
     "total variation": (ours("total-variation", WEIGHTS, iterations=100), "bart pics -R T",
-                        [Pics("-R T:3:0:{}", weight, 0.8) for weight in WEIGHTS]),
-    "GRAPPA": (ours("grappa", RIDGES), "pygrappa", [Pygrappa(weight) for weight in RIDGES]),
+                        [Pics("-R T:3:0:{}", weight, 0.8) for weight in BART]),
+    "GRAPPA": (ours("grappa", KERNELS), "pygrappa", [Pygrappa(weight) for weight in KERNELS]),
 }  # fmt: skip
 
 

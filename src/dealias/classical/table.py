@@ -75,7 +75,7 @@ METHODS: Table[Method] = Table(
             "grappa",
             Grappa,
             ("regularisation", "taps"),
-            {"regularisation": (0.001, 0.003, 0.01, 0.03, 0.1)},
+            {"regularisation": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)},
             "Griswold et al., Magn Reson Med 47:1202 (2002)",
         ),
     ),

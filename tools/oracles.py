@@ -32,7 +32,7 @@ WEIGHTS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.01, 0.02)
 BART = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02)
 """Relative to bart's scale, a quantile."""
 RIDGES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
-KERNELS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+KERNELS = (0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 """GRAPPA's; pygrappa's mean the same."""
 SIMULATED = {
     "simulated brain, 12 coils, SNR 30": {"year": 2024, "coils": 12, "snr": 30, "size": (256, 240)},

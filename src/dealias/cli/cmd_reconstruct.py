@@ -74,10 +74,11 @@ def reconstruct(
 
     limit = seconds(time_limit) if time_limit else None
     chosen, where = mask_rule(mask), choose_device(device)
-    scans = open_data(data)
+    # whatever may be missing is said before the long work begins
     if tune is None:
-        model_of = always(load_model(model, where))
+        model_of, scans = always(load_model(model, where)), open_data(data)
     else:
+        scans = open_data(data)
         model_of = tuned(model, open_data(tune), chosen, protocol, where, quiet)
     with bar("reconstruct", sum(scan.slices for scan in scans), quiet) as advance:
         summary = reconstruct_all(

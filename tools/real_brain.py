@@ -2,9 +2,9 @@
 
     python tools/real_brain.py --run RUN --test brain4ch_t2_tugraz_gpunufft.h5 --tune DATA/val
 
-Writes docs/results.md's table to stdout and its pictures to docs/pictures. Settings of CG-SENSE and
-of bart's pics (l2 and L1-wavelet, on bart's own ecalib maps) are chosen on the tuning data, by the
-same protocol; the test slice is looked at once, with the settings found. Needs Debian's bart.
+Writes docs/results.md's table to stdout and its pictures to docs/pictures. Settings of the
+classical methods and of bart's pics (on bart's own ecalib maps) are chosen on the tuning data, by
+the same protocol, and never on the test slice. Needs Debian's bart.
 """
 
 from __future__ import annotations

@@ -63,15 +63,15 @@ def test_an_os_system_payload_does_not_run_in_any_container(tmp_path: Path) -> N
 def test_a_challenge_checkpoint_with_namespace_and_paths_is_read(tmp_path: Path) -> None:
     saved = {
         "epoch": 3,
-        "args": argparse.Namespace(cascade=1, exp_dir=Path("/root/result"), chans=[9, 18]),
+        "args": argparse.Namespace(cascade=1, exp_dir=Path("/scans/result"), chans=[9, 18]),
         "model": {"cascades.0.dc_weight": torch.tensor([0.25])},
         "best_val_loss": torch.tensor(0.1),
-        "exp_dir": Path("/root/result"),
+        "exp_dir": Path("/scans/result"),
     }
     torch.save(saved, tmp_path / "model.pt")
     got = read_pickle_weights(tmp_path / "model.pt")
-    assert got["args"] == {"cascade": 1, "exp_dir": "/root/result", "chans": [9, 18]}
-    assert got["exp_dir"] == "/root/result"
+    assert got["args"] == {"cascade": 1, "exp_dir": "/scans/result", "chans": [9, 18]}
+    assert got["exp_dir"] == "/scans/result"
     assert torch.equal(got["model"]["cascades.0.dc_weight"], torch.tensor([0.25]))
 
 

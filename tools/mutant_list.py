@@ -23,8 +23,8 @@ MUTANTS = [
     Mutant(
         "maps-not-conjugated",
         "src/dealias/physics/sense.py",
-        "return (self._folded.conj() * coil_images_BSCHW).sum(2)",
-        "return (self._folded * coil_images_BSCHW).sum(2)",
+        "return (self._folded.conj() * images).sum(-3)",
+        "return (self._folded * images).sum(-3)",
         PHYSICS,
     ),
     Mutant(
@@ -288,10 +288,10 @@ MUTANTS = [
     ),
     Mutant(
         "masks-compared-with-nothing",
-        "src/dealias/data/inspect.py",
+        "src/dealias/data/rules.py",
         "if known and one.family not in known and",
         "if one.family not in known and",
-        "tests/data/test_check.py",
+        "tests/data/test_rules.py",
     ),
     Mutant(
         "soft-threshold-doubled",

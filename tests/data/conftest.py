@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import h5py
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dealias.data.findings import Finding
 from dealias.physics.coils import rss
 from dealias.physics.fourier import fft, ifft
 from dealias.physics.sampling.snu import snu_mask
@@ -79,3 +80,13 @@ def spoil(root: Path) -> Callable[..., Path]:
 def pair() -> Callable[..., tuple[Path, Path]]:
     """write_pair(folder, name, seed, masked=False)."""
     return write_pair
+
+
+@pytest.fixture
+def complaints() -> Callable[[Iterable[Finding]], list[tuple[str, str, str]]]:
+    """complaints(findings): (level, item, found) of everything that is not PASS."""
+
+    def apart(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
+        return [(one.level, one.item, one.found) for one in findings if one.level != "PASS"]
+
+    return apart

@@ -72,11 +72,6 @@ def test_hostile_xml_is_refused(text: bytes, said: str) -> None:
     assert "CANARY" not in str(caught.value)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "scan.h5"
-
-
 def write(path: Path, header: bytes | None) -> Path:
     kspace = np.ones((2, 3, 24, 20), np.complex64)
     with h5py.File(path, "w") as file:

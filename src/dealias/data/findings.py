@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Level = Literal["PASS", "WARN", "FAIL"]
@@ -32,6 +33,25 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Findings of one file, and what tells whether it appears twice.
+
+    Attributes:
+        file: The k-space file.
+        findings: What was found.
+        id: Content hash of the scan, or None if it could not be opened.
+        family: Mask family and acceleration ("snu X4"), for the data set's summary.
+        patient: The file's attribute `patient_id`, or None.
+    """
+
+    file: Path
+    findings: tuple[Finding, ...]
+    id: str | None
+    family: str | None
+    patient: str | None = None
 
 
 def worst(findings: Iterable[Finding]) -> Level:

@@ -3,8 +3,9 @@
     python tools/oracles.py --real brain4ch_t2_tugraz_gpunufft.h5
 
 Prints docs/results.md's second table. It compares algorithms and is no result for anyone's data:
-each method and each oracle has the weight (for L1-wavelet the number of iterations as well) that is
-best on the very scan; both have the same maps' threshold and the same mask.
+each method and each oracle has the weight (of L1-wavelet the iterations, of ours its levels, of
+GRAPPA the width as well) that is best on the very scan; both have the same maps' threshold and the
+same mask.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -27,13 +29,15 @@ from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.scan import Scan
 
 Method = Callable[[Scan, SamplingMask], Images]
-WEIGHTS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.01, 0.02)
+WEIGHTS = (0.0003, 0.0005, 0.0007, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.01)
 """Relative to the largest magnitude of A^H y."""
 BART = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02)
 """Relative to bart's scale, a quantile."""
 RIDGES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)
-KERNELS = (0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+KERNELS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0)
 """GRAPPA's; pygrappa's mean the same."""
+TAPS = (5, 7, 9)
+STEPS = (60, 200)
 SIMULATED = {
     "simulated brain, 12 coils, SNR 30": {"year": 2024, "coils": 12, "snr": 30, "size": (256, 240)},
     "simulated brain, 6 coils, SNR 12": {"year": 2024, "coils": 6, "snr": 12, "size": (224, 192)},
@@ -41,22 +45,28 @@ SIMULATED = {
 }
 
 
-def ours(name: str, weights: Sequence[float], iterations: int | None = None) -> list[Method]:
-    """A dealias method at each weight."""
-    more = {} if iterations is None else {"iterations": iterations}
-    made = [METHODS[name].build(regularisation=weight, **more) for weight in weights]
+def ours(name: str, **values: Sequence[float]) -> list[Method]:
+    """A dealias method at each combination of settings."""
+    made = [METHODS[name].build(**dict(zip(values, chosen, strict=True)))
+            for chosen in product(*values.values())]  # fmt: skip
     return [lambda scan, mask, one=one: reconstruct(one, scan, mask=mask).image_ZHW for one in made]
 
 
+def barts(penalty: str, weights: Sequence[float], iterations: Sequence[int]) -> list[Method]:
+    """Bart's pics at each weight and number of iterations."""
+    return [Pics(penalty, weight, 0.8, steps) for weight in weights for steps in iterations]
+
+
 PAIRS: dict[str, tuple[list[Method], str, list[Method]]] = {
-    "CG-SENSE": (ours("cg-sense", RIDGES, 50), "bart pics -l2",
-                 [Pics("-l2 -r {}", weight, 0.8) for weight in RIDGES]),
-    "L1-wavelet": ([one for steps in (60, 200) for one in ours("l1-wavelet", WEIGHTS, steps)],
-                   "bart pics -R W",
-                   [Pics("-R W:3:0:{}", w, 0.8, steps) for steps in (60, 200) for w in BART]),
-    "total variation": (ours("total-variation", WEIGHTS, 100), "bart pics -R T",
-                        [Pics("-R T:3:0:{}", weight, 0.8) for weight in BART]),
-    "GRAPPA": (ours("grappa", KERNELS), "pygrappa", [Pygrappa(weight) for weight in KERNELS]),
+    "CG-SENSE": (ours("cg-sense", regularisation=RIDGES, iterations=(50,)),
+                 "bart pics -l2", barts("-l2 -r {}", RIDGES, (100,))),
+    "L1-wavelet": (ours("l1-wavelet", regularisation=WEIGHTS, iterations=STEPS, levels=(2, 5)),
+                   "bart pics -R W", barts("-R W:3:0:{}", BART, STEPS)),
+    # of its ADMM, the step size that converges soonest
+    "total variation": (ours("total-variation", regularisation=WEIGHTS, iterations=(200,)),
+                        "bart pics -R T", barts("-u 0.01 -R T:3:0:{}", BART, (500,))),
+    "GRAPPA": (ours("grappa", regularisation=KERNELS, taps=TAPS),
+               "pygrappa", [Pygrappa(weight, taps) for weight in KERNELS for taps in TAPS]),
 }  # fmt: skip
 
 

@@ -58,7 +58,11 @@ class Pics:
             bart(here, "ecalib", "-m1", "-r", calibration, "-c", str(self.crop), "k", "s")
             penalty = self.penalty.format(self.weight).split()
             bart(here, "pics", "-S", *penalty, "-i", str(self.iterations), "k", "s", "x")
-            image_HW = np.abs(read_cfl(here / "x", (height, width)))
+            maps_HWC = read_cfl(here / "s", (height, width, coils))
+            # what coils would see: where maps are 0, x is the penalty's guess
+            image_HW = np.abs(read_cfl(here / "x", (height, width))) * np.linalg.norm(
+                maps_HWC, axis=2
+            )
         return on_target(torch.from_numpy(image_HW), scan)
 
 
@@ -68,22 +72,24 @@ class Pygrappa:
 
     Attributes:
         weight: Its Tikhonov weight.
+        taps: Readout samples of its windows.
     """
 
     weight: float
+    taps: int
 
     def __call__(self, scan: Scan, mask: SamplingMask) -> Images:
         """Magnitude images (Z, H, W) on the target's grid."""
         return np.stack([self._slice(scan, mask, z) for z in range(scan.slices)])
 
     def __str__(self) -> str:
-        return f"lamda {self.weight:g}"
+        return f"lamda {self.weight:g}, {self.taps} taps"
 
     def _slice(self, scan: Scan, mask: SamplingMask, z: int) -> Images:
         kspace_CHW = scan.kspace(z)[0] * mask.lines
         peak = np.abs(kspace_CHW).max()
         unit = kspace_CHW / peak
-        window = (5, 2 * int(mask.nominal or 1) + 1)
+        window = (self.taps, 2 * int(mask.nominal or 1) + 1)
         calibration = unit[:, :, slice(*mask.acs)]
         filled = grappa(unit, calibration, window, coil_axis=0, lamda=self.weight)
         images_CHW = ifft(torch.from_numpy(np.ascontiguousarray(filled.astype(np.complex64))))
@@ -112,6 +118,6 @@ def write_cfl(path: Path, values: np.ndarray, shape: Sequence[int]) -> None:
     values.reshape(shape, order="A").astype(np.complex64).ravel(order="F").tofile(f"{path}.cfl")
 
 
-def read_cfl(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def read_cfl(path: Path, shape: Sequence[int]) -> np.ndarray:
     """Read bart's format."""
     return np.fromfile(f"{path}.cfl", np.complex64).reshape(shape, order="F")

@@ -204,7 +204,7 @@ def test_with_all_coils_alignment_leaves_one_matrix(brain: torch.Tensor) -> None
 
 def unexplained(kspace_CHW: torch.Tensor) -> float:
     """Share of the coil images' energy, where there is some, that ESPIRiT's maps do not explain."""
-    maps, images = espirit(kspace_CHW, centre(kspace_CHW.shape[-1])), ifft(kspace_CHW)
+    maps, images = espirit(kspace_CHW, centre(kspace_CHW.shape[-1]))[0], ifft(kspace_CHW)
     rest = images - maps * (maps.conj() * images).sum(0)
     bright = rss(images, 0) > 0.2 * rss(images, 0).max()
     return float((rest.abs()[:, bright] ** 2).sum() / (images.abs()[:, bright] ** 2).sum())

@@ -24,7 +24,7 @@ from dealias.scan.measurement import Estimate, Measurement, Needs
 
 MAX_ROWS = 128
 """Central readout rows that kernels are learned on; more tell little and cost much."""
-MAX_SOURCES = 4
+MAX_SOURCES = 5
 """Measured columns that a kernel sees: the nearest."""
 Sources = tuple[int, ...]
 """Where measured columns lie, seen from a missing one."""

@@ -88,16 +88,12 @@ class ZeroFilled:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class CgSense:
-    """Iterative SENSE: (A^H A + lambda I) x = A^H y by conjugate gradients.
-
-    Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories,
-    Magn Reson Med 46:638 (2001); Tikhonov-regularised.
+class IterativeSense:
+    """What iterative SENSE is set by, whatever its penalty.
 
     Attributes:
-        regularisation: lambda relative to the largest eigenvalue that S^H S has (1 for maps of unit
-            root-sum-of-squares), so it means the same for data of any scale.
-        iterations: Conjugate gradient steps, always all of them.
+        regularisation: Weight of the penalty; the method says relative to what.
+        iterations: Always all of them.
         crop: Of the maps; see `Needs`.
         sets: Of maps: 2 where the field of view is smaller than the body.
     """
@@ -111,6 +107,18 @@ class CgSense:
     def needs(self) -> Needs:
         """ESPIRiT maps; all readout rows, so that masks over both axes work as well."""
         return Needs(maps="espirit", crop=self.crop, sets=self.sets)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CgSense(IterativeSense):
+    """Iterative SENSE: (A^H A + lambda I) x = A^H y by conjugate gradients.
+
+    Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories,
+    Magn Reson Med 46:638 (2001); Tikhonov-regularised.
+
+    `regularisation` is lambda relative to the largest eigenvalue that S^H S has (1 for maps of unit
+    root-sum-of-squares), so it means the same for data of any scale.
+    """
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice.

@@ -14,15 +14,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dealias.classical.iterative import Problem
+from dealias.classical.iterative import IterativeSense, Problem
 from dealias.physics.coils import divide
 from dealias.physics.wavelet import inverse_wavelet, wavelet
 from dealias.randomness import generator
-from dealias.scan.measurement import CROP, Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 _STRICT = ConfigDict(extra="forbid")
-LEVELS = 2
-"""How often the wavelet transform splits the coarse image: more than two are no better."""
 INNER = 5
 """Steps towards each proximal point of total variation, from where the last ones ended: its
 objective comes within 0.2 % of the minimum (one step: 1 %)."""
@@ -32,58 +30,40 @@ Proximal = Callable[[Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True, config=_STRICT)
-class L1Wavelet:
-    """1/2 |A x - y|^2 + lambda |W x|_1, W Daubechies wavelets shifted anew in each iteration.
-
-    Attributes:
-        regularisation: lambda.
-        iterations: Of FISTA, always all.
-        crop: Of the maps; see `Needs`.
-        sets: Of maps; see `CgSense`.
-    """
+class FistaSense(IterativeSense):
+    """`IterativeSense` by FISTA; `regularisation` is lambda."""
 
     regularisation: float = Field(default=0.002, ge=0, le=1e6, allow_inf_nan=False)
     iterations: int = Field(default=80, ge=1, le=10_000)
-    crop: float = Field(default=CROP, ge=0, lt=1)
-    sets: int = Field(default=1, ge=1, le=4)
 
-    @property
-    def needs(self) -> Needs:
-        """ESPIRiT maps."""
-        return Needs(maps="espirit", crop=self.crop, sets=self.sets)
+
+@dataclass(frozen=True, config=_STRICT)
+class L1Wavelet(FistaSense):
+    """1/2 |A x - y|^2 + lambda |W x|_1, W Daubechies wavelets shifted anew in each iteration.
+
+    Attributes:
+        levels: How often the transform splits the coarse image: 2 for a head, more for large smooth
+            bodies.
+    """
+
+    levels: int = Field(default=2, ge=1, le=8)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice; see `CgSense`."""
         problem = Problem.of(measurement, "l1-wavelet")
 
         def shrink(x: Tensor, weight: Tensor, iteration: int) -> Tensor:
-            return _shrunk(x, self.regularisation * weight, iteration)
+            return _shrunk(x, self.regularisation * weight, self.levels, iteration)
 
         return problem.estimate(fista(problem, shrink, self.iterations))
 
 
 @dataclass(frozen=True, config=_STRICT)
-class TotalVariation:
+class TotalVariation(FistaSense):
     """1/2 |A x - y|^2 + lambda sum of |grad x|, the magnitude taken over both axes.
 
     Rudin, Osher, Fatemi, Physica D 60:259 (1992); the gradient is periodic.
-
-    Attributes:
-        regularisation: lambda.
-        iterations: Of FISTA, always all.
-        crop: Of the maps; see `Needs`.
-        sets: Of maps; see `CgSense`.
     """
-
-    regularisation: float = Field(default=0.002, ge=0, le=1e6, allow_inf_nan=False)
-    iterations: int = Field(default=80, ge=1, le=10_000)
-    crop: float = Field(default=CROP, ge=0, lt=1)
-    sets: int = Field(default=1, ge=1, le=4)
-
-    @property
-    def needs(self) -> Needs:
-        """ESPIRiT maps."""
-        return Needs(maps="espirit", crop=self.crop, sets=self.sets)
 
     def __call__(self, measurement: Measurement) -> Estimate:
         """Reconstruct each item's centre slice; see `CgSense`."""
@@ -128,17 +108,17 @@ def _ahead(momentum: float) -> tuple[float, float]:
     return (momentum - 1) / following, following
 
 
-def _shrunk(x: Tensor, weight: Tensor, iteration: int) -> Tensor:
+def _shrunk(x: Tensor, weight: Tensor, levels: int, iteration: int) -> Tensor:
     """The image of soft-thresholded coefficients, under a shift that the iteration decides."""
     height, width = x.shape[-2:]
-    unit = 1 << LEVELS
+    unit = 1 << levels
     shift_y, shift_x = generator(0, "wavelet", iteration).integers(unit, size=2).tolist()
     # zeros up to a whole number of the coarsest pixels
     padded = pad(x, (0, -width % unit, 0, -height % unit)).roll((shift_y, shift_x), (-2, -1))
-    coefficients = wavelet(padded, LEVELS)
+    coefficients = wavelet(padded, levels)
     size = coefficients.abs()
     kept = coefficients * divide((size - weight).clamp(min=0), size)
-    image = inverse_wavelet(kept, LEVELS).roll((-shift_y, -shift_x), (-2, -1))
+    image = inverse_wavelet(kept, levels).roll((-shift_y, -shift_x), (-2, -1))
     return image[..., :height, :width]
 
 

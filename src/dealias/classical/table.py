@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from itertools import product
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,17 +23,20 @@ class Method:
 
     Attributes:
         name: How the command line names it.
-        build: Makes it from settings, by keyword; refuses those it does not have.
-        settings: Names of its settings.
+        build: Its dataclass: takes settings by keyword and refuses those it does not have.
         grid: Values of settings that are worth trying when they are tuned.
         paper: Where it was published.
     """
 
     name: str
-    build: Callable[..., Reconstructor]
-    settings: tuple[str, ...] = ()
+    build: type[Any]
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     paper: str = ""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of its settings."""
+        return tuple(one.name for one in fields(self.build))
 
     def candidates(self) -> list[dict[str, float]]:
         """Every combination of the grid's values."""
@@ -43,7 +47,7 @@ class Method:
 
 _CROPS = (0.8, 0.01)
 """Maps where there is signal alone, and maps almost everywhere."""
-_WEIGHTS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
+_WEIGHTS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
 
 
 METHODS: Table[Method] = Table(
@@ -53,29 +57,25 @@ METHODS: Table[Method] = Table(
         Method(
             "cg-sense",
             CgSense,
-            ("regularisation", "iterations", "crop", "sets"),
             {"regularisation": (0.003, 0.01, 0.03, 0.1), "iterations": (8, 20), "crop": _CROPS},
             "Pruessmann et al., Magn Reson Med 46:638 (2001)",
         ),
         Method(
             "l1-wavelet",
             L1Wavelet,
-            ("regularisation", "iterations", "crop", "sets"),
-            {"regularisation": _WEIGHTS, "crop": _CROPS},
+            {"regularisation": _WEIGHTS, "crop": _CROPS, "levels": (2, 5)},
             "Lustig et al., Magn Reson Med 58:1182 (2007)",
         ),
         Method(
             "total-variation",
             TotalVariation,
-            ("regularisation", "iterations", "crop", "sets"),
             {"regularisation": _WEIGHTS, "crop": _CROPS},
             "Block et al., Magn Reson Med 57:1086 (2007)",
         ),
         Method(
             "grappa",
             Grappa,
-            ("regularisation", "taps"),
-            {"regularisation": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)},
+            {"regularisation": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0), "taps": (5, 9)},
             "Griswold et al., Magn Reson Med 47:1202 (2002)",
         ),
     ),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dealias.errors import DataError
-from dealias.physics.espirit import KERNEL, MAX_ROWS, espirit_sets
+from dealias.physics.espirit import KERNEL, MAX_ROWS, espirit
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.measurement import CROP
 
@@ -67,4 +67,4 @@ def _slice_maps(
     if peak == 0:
         return measured.expand(sets, -1, -1, -1)
     # maps have no scale, but squares of data of 1e-30 or 1e25 would leave single precision
-    return espirit_sets(measured / peak, mask.acs, mask.acs_rows, crop=crop, sets=sets)
+    return espirit(measured / peak, mask.acs, mask.acs_rows, crop=crop, sets=sets)

@@ -28,22 +28,6 @@ def espirit(
     kernel: int = KERNEL,
     threshold: float = 0.0316,
     crop: float = 0.8,
-) -> Tensor:
-    """One set of sensitivity maps: the first of `espirit_sets`, whose arguments these are.
-
-    Returns:
-        (C, H, W) complex: unit root-sum-of-squares on the support, 0 elsewhere; 0 for no signal.
-    """
-    return espirit_sets(kspace_CHW, acs, acs_rows, kernel, threshold, crop)[0]
-
-
-def espirit_sets(
-    kspace_CHW: Tensor,
-    acs: tuple[int, int],
-    acs_rows: tuple[int, int] | None = None,
-    kernel: int = KERNEL,
-    threshold: float = 0.0316,
-    crop: float = 0.8,
     sets: int = 1,
 ) -> Tensor:
     """Sets of sensitivity maps; a second one is there where the body is folded upon itself.
@@ -120,7 +104,7 @@ def _eigenmaps(lags_CCyx: Tensor, hw: tuple[int, int], crop: float, sets: int) -
         lags_CCyx: The kernels' correlation. Their Gram matrix at a pixel is the trigonometric
             polynomial of which these are the coefficients.
         hw: (H, W) of the image.
-        crop: See `espirit_sets`.
+        crop: See `espirit`.
         sets: M.
     """
     down_Hy, across_Wx = (_waves(n, lags_CCyx, axis) for n, axis in zip(hw, (2, 3), strict=True))

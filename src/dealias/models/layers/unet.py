@@ -6,25 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dealias.models.layers.norm import normalised_leaky_relu
 from dealias.models.network import Block
 
 SLOPE = 0.2
-
-
-def instance_norm(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Instance normalisation without affine parameters.
-
-    The same function as nn.InstanceNorm2d, by group_norm with one group a channel: it makes no view
-    copies and is several times faster on CPUs.
-
-    Args:
-        x: (N, C, H, W) real, contiguous in memory.
-        eps: Added to the variance.
-
-    Returns:
-        Same shape.
-    """
-    return F.group_norm(x, x.shape[1], eps=eps)
 
 
 class ConvBlock(Block):
@@ -39,7 +24,7 @@ class ConvBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
         for convolution in (self.first, self.second):
-            x = F.leaky_relu_(instance_norm(convolution(x)), SLOPE)
+            x = normalised_leaky_relu(convolution(x), SLOPE)
             x = self.dropout(x)
         return x
 
@@ -53,7 +38,7 @@ class UpBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, 2H, 2W)."""
-        return F.leaky_relu_(instance_norm(self.convolution(x)), SLOPE)
+        return normalised_leaky_relu(self.convolution(x), SLOPE)
 
 
 class UNet(nn.Module):
@@ -65,6 +50,10 @@ class UNet(nn.Module):
         channels: Channels of the first level; they double at each level.
         pools: Number of average poolings.
         dropout: Probability of dropping a channel.
+
+    Attributes:
+        memory_format: Of everything inside; convolutions are up to three times faster on a CPU where
+            channels come last. It changes no value but by rounding.
     """
 
     def __init__(
@@ -82,9 +71,11 @@ class UNet(nn.Module):
             ConvBlock(2 * width, width, dropout) for width in reversed(widths[:-1])
         )
         self.last = nn.Conv2d(widths[0], out_channels, 1)
+        self.memory_format = torch.channels_last
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W), any H and W that survive the poolings."""
+        x = x.contiguous(memory_format=self.memory_format)
         skips = []
         for block in self.down:
             x = block(x)

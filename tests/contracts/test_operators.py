@@ -133,6 +133,38 @@ def test_gradient_of_forward_is_the_adjoint_and_back(entry: Entry) -> None:
     assert norm(of_adjoint - A.forward(x).detach()) < 1e-12 * norm(x.detach())
 
 
+@pytest.mark.parametrize("axes", [(-1,), (-2, -1)])
+@pytest.mark.parametrize("chunk", [1, 2 * 9 * 14 * 3, 1 << 20])
+def test_gradients_of_normal_are_those_of_adjoint_of_forward(
+    axes: tuple[int, ...], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With respect to the image and to the maps, one coil or some or all at a time."""
+    monkeypatch.setattr("dealias.physics.normal.CHUNK", chunk)
+    mask = torch.from_numpy(np.random.default_rng(0).random((2, 1, 1, 9, 14)) < 0.5)
+    mask = mask if len(axes) == 2 else mask[..., :1, :]
+    results = []
+    for one in (Sense.normal, lambda A, x: A.adjoint(A.forward(x))):
+        maps = draw((2, 1, 7, 9, 14), torch.complex128, 1).requires_grad_()
+        x = draw((2, 1, 9, 14), torch.complex128, 3).requires_grad_()
+        out = one(Sense(maps, mask, axes), x)
+        towards = draw((2, 1, 9, 14), torch.complex128, 4)
+        results.append((out.detach(), *torch.autograd.grad(out, (x, maps), towards)))
+    for found, wanted in zip(*results, strict=True):
+        assert norm(found - wanted) < 1e-12 * norm(wanted)
+
+
+def test_normal_keeps_the_image_and_the_maps_alone() -> None:
+    kept: list[Tensor] = []
+    maps = draw((1, 1, 7, 9, 14), torch.complex64, 1).requires_grad_()
+    A = Sense(maps, torch.ones(1, 1, 1, 1, 14, dtype=torch.bool), (-1,))
+    x = draw((1, 1, 9, 14), torch.complex64, 3).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        A.normal(x)
+    assert [t.untyped_storage().data_ptr() for t in kept if t.numel() > 14] == [
+        x.untyped_storage().data_ptr(), A._folded.untyped_storage().data_ptr(),
+    ]  # fmt: skip
+
+
 # torch's own forward mode still imports torch.jit
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 @every_operator

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dealias.physics.coils import rss
 from dealias.physics.fourier import centring_phase, centring_ramp
+from dealias.physics.normal import normal
 from dealias.physics.operator import LinearOperator
 
 
@@ -65,6 +66,8 @@ class Sense(LinearOperator):
 
     def normal(self, x: Tensor) -> Tensor:
         """S^H F^H M F S x, all shifts cancelled; x is (B, S, H, W) complex."""
+        if not self._several:
+            return normal(x, self._folded, self.mask, self.axes)
         k = torch.fft.fftn(self._spread(x), dim=self.axes, norm="ortho")
         return self._combine(torch.fft.ifftn(k * self.mask, dim=self.axes, norm="ortho"))
 

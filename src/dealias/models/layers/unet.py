@@ -52,8 +52,8 @@ class UNet(nn.Module):
         dropout: Probability of dropping a channel.
 
     Attributes:
-        memory_format: Of everything inside; convolutions are up to three times faster on a CPU where
-            channels come last. It changes no value but by rounding.
+        memory_format: Of everything inside. On a CPU, convolutions are up to three times faster
+            where channels come last; values change by rounding alone.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from dealias.physics.coils import combine, divide, rss
+from dealias.physics.coils import combine, divide, rss, unit_maps
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -84,3 +84,20 @@ def test_combine_inverts_maps_of_unit_rss() -> None:
     image, maps = complex_normal(1, 1, 6, 7), complex_normal(1, 1, 5, 6, 7, seed=1)
     maps = maps / rss(maps, 2).unsqueeze(2)
     torch.testing.assert_close(combine(maps * image.unsqueeze(2), maps), image)
+
+
+def test_unit_maps_and_their_gradient_are_those_of_the_quotient() -> None:
+    rng = torch.Generator().manual_seed(5)
+    maps = torch.randn(2, 1, 4, 5, 6, dtype=torch.complex128, generator=rng)
+    maps[0, :, :, :2] = 0
+    towards = torch.randn(maps.shape, dtype=maps.dtype, generator=rng)
+    results = []
+    for function in (unit_maps, lambda one, axis: divide(one, rss(one, axis).unsqueeze(axis))):
+        leaf = maps.clone().requires_grad_()
+        out = function(leaf, 2)
+        results.append((out.detach(), *torch.autograd.grad(out, leaf, towards)))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-14, atol=0)
+    # no coil has signal in the first rows: a map of 0 that learning leaves alone
+    assert not results[0][1][0, :, :, :2].any()
+    found, wanted = (grad[rss(maps, 2).unsqueeze(2).expand_as(grad) > 0] for _, grad in results)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)

@@ -8,7 +8,7 @@ from torch import Tensor
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.unet import UNet
 from dealias.models.network import PerCoil
-from dealias.physics.coils import divide, rss
+from dealias.physics.coils import unit_maps
 from dealias.physics.fourier import ifft
 from dealias.scan.measurement import Measurement
 
@@ -43,4 +43,4 @@ class SensitivityNetwork(torch.nn.Module):
         low_BSCHW = ifft(torch.where(m.acs_B11HW, m.kspace_BSCHW, zero), m.axes)
         shape = low_BSCHW.shape
         maps_BSCHW = self.coil(low_BSCHW.reshape(-1, 1, *shape[-2:])).reshape(shape)
-        return divide(maps_BSCHW, rss(maps_BSCHW, 2).unsqueeze(2))
+        return unit_maps(maps_BSCHW, coil_axis=2)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dealias.physics.coils import rss
-from dealias.physics.fourier import fft, ifft
+from dealias.physics.coils import combine, rss
+from dealias.physics.fourier import ifft
 from dealias.physics.sense import Sense
 from dealias.scan.measurement import Estimate, Measurement
 
@@ -85,13 +85,17 @@ def estimate(state: State, A: Sense, m: Measurement, sens_BSCHW: Tensor) -> Esti
     Returns:
         The estimate on the measurement's grid and scale.
     """
+    images_BSCHW = _coil_images(state, A, m)
+    if state.u_BSHW is not None:
+        images_BSCHW = images_BSCHW + sens_BSCHW * state.u_BSHW.unsqueeze(2)
+    centre = images_BSCHW.shape[1] // 2
+    combined_BSHW = combine(images_BSCHW, sens_BSCHW)
+    return Estimate(rss(images_BSCHW[:, centre], 1), combined_BSHW, sens_BSCHW)
+
+
+def _coil_images(state: State, A: Sense, m: Measurement) -> Tensor:
+    """F^H of the part of k that is k-space: alpha y - M F S v."""
     kspace_BSCHW = m.kspace_BSCHW if state.alpha is None else state.alpha * m.kspace_BSCHW
     if state.v_BSHW is not None:
         kspace_BSCHW = kspace_BSCHW - A.forward(state.v_BSHW)
-    if state.u_BSHW is not None:
-        full_BSCHW = fft(sens_BSCHW * state.u_BSHW.unsqueeze(2), m.axes)
-        kspace_BSCHW = kspace_BSCHW + full_BSCHW
-    coil_images_BSCHW = ifft(kspace_BSCHW, m.axes)
-    centre = coil_images_BSCHW.shape[1] // 2
-    combined_BSHW = (sens_BSCHW.conj() * coil_images_BSCHW).sum(2)
-    return Estimate(rss(coil_images_BSCHW[:, centre], 1), combined_BSHW, sens_BSCHW)
+    return ifft(kspace_BSCHW, m.axes)

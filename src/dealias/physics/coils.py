@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def rss(x: Tensor, coil_axis: int) -> Tensor:
@@ -35,6 +38,41 @@ def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator / torch.where(denominator == 0, one, denominator)
 
 
+def unit_maps(maps: Tensor, coil_axis: int) -> Tensor:
+    """Maps over their root-sum-of-squares: of unit norm where there is a coil with signal, else 0.
+
+    The same as `divide(maps, rss(maps))`, but the result and the norm are all that is kept for the
+    backward pass, and the given maps may go.
+
+    Args:
+        maps: Complex.
+        coil_axis: The axis C.
+
+    Returns:
+        Same shape.
+    """
+    out: Tensor = _UnitMaps.apply(maps, coil_axis)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _UnitMaps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, coil_axis: int) -> Tensor:
+        ctx.axis = coil_axis
+        norm = rss(maps, coil_axis).unsqueeze(coil_axis)
+        out = divide(maps, norm)
+        ctx.save_for_backward(out, norm)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        out, norm = ctx.saved_tensors
+        along = torch.linalg.vecdot(out, grad, dim=ctx.axis).real.unsqueeze(ctx.axis)
+        # where the norm is 0, so is the gradient
+        return divide((grad - out * along) * (norm > 0), norm), None
+
+
 def combine(coil_images_BSCHW: Tensor, sens_BSCHW: Tensor) -> Tensor:
     """S^H z: coil images to one complex image (B, S, H, W)."""
-    return (sens_BSCHW.conj() * coil_images_BSCHW).sum(2)
+    return torch.linalg.vecdot(sens_BSCHW, coil_images_BSCHW, dim=2)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dealias.physics import chunked
 from dealias.physics.coils import rss
 from dealias.physics.fourier import centring_phase, centring_ramp
-from dealias.physics.normal import normal
 from dealias.physics.operator import LinearOperator
 
 
 class Sense(LinearOperator):
     """Sampling mask times Fourier transform times sensitivity maps.
 
-    The shifts of the centred transform are folded into the maps once, so that each application
-    runs plain FFTs; inputs and outputs are centred all the same.
+    The shifts of the centred transform are ramps of one row or one image, as they commute with the
+    maps; so each application runs plain FFTs. Inputs and outputs are centred all the same.
 
     Several sets of maps see one image each, and measure their sum (soft SENSE, Uecker et al., Magn
     Reson Med 71:990, 2014): shapes (B, S, H, W) below are then (B, S, M, H, W).
@@ -33,12 +33,15 @@ class Sense(LinearOperator):
         self._several = len(shape) == 6
         self.range = shape[:2] + shape[-3:]
         self.domain = shape[:-3] + shape[-2:]
+        self._sens = sens_BSCHW
         self._ramp = _ramp(sens_BSCHW, axes)
-        self._phase = 1.0 + 0j
+        phase = 1.0 + 0j
         for axis in axes:
-            self._phase *= centring_phase(shape[axis])
-        self._folded = sens_BSCHW * self._ramp
-        self._gram_BSHW = None if self._several else (sens_BSCHW.abs() ** 2).sum(2)
+            phase *= centring_phase(shape[axis])
+        self._weight = self._ramp * phase * mask
+        self._gram_BSHW = (
+            None if self._several else torch.linalg.vecdot(sens_BSCHW, sens_BSCHW, dim=2).real
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Image to sampled k-space.
@@ -49,8 +52,8 @@ class Sense(LinearOperator):
         Returns:
             (B, S, C, H, W) complex, 0 off the mask.
         """
-        plain = torch.fft.fftn(self._spread(x), dim=self.axes, norm="ortho")
-        return plain * (self._ramp * self._phase) * self.mask
+        images = self._spread(x * self._ramp)
+        return torch.fft.fftn(images, dim=self.axes, norm="ortho") * self._weight
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Sampled k-space to the coil-combined image: S^H F^H M y.
@@ -61,15 +64,20 @@ class Sense(LinearOperator):
         Returns:
             (B, S, H, W) complex.
         """
-        y = y * self.mask * (self._ramp * self._phase).conj()
-        return self._combine(torch.fft.ifftn(y, dim=self.axes, norm="ortho"))
+        weight = self._weight.conj()
+        if self._several:
+            images = torch.fft.ifftn(y * weight, dim=self.axes, norm="ortho")
+            return self._combine(images) * self._ramp.conj()
+        return chunked.adjoint(y, self._sens, weight, self.axes) * self._ramp.conj()
 
     def normal(self, x: Tensor) -> Tensor:
-        """S^H F^H M F S x, all shifts cancelled; x is (B, S, H, W) complex."""
-        if not self._several:
-            return normal(x, self._folded, self.mask, self.axes)
-        k = torch.fft.fftn(self._spread(x), dim=self.axes, norm="ortho")
-        return self._combine(torch.fft.ifftn(k * self.mask, dim=self.axes, norm="ortho"))
+        """S^H F^H M F S x; x is (B, S, H, W) complex."""
+        x = x * self._ramp
+        if self._several:
+            k = torch.fft.fftn(self._spread(x), dim=self.axes, norm="ortho")
+            images = torch.fft.ifftn(k * self.mask, dim=self.axes, norm="ortho")
+            return self._combine(images) * self._ramp.conj()
+        return chunked.normal(x, self._sens, self.mask, self.axes) * self._ramp.conj()
 
     def gram(self, x: Tensor) -> Tensor:
         """S^H S x; x is (B, S, H, W) complex."""
@@ -82,13 +90,13 @@ class Sense(LinearOperator):
         return rss(self._spread(x), coil_axis=2)
 
     def _spread(self, x: Tensor) -> Tensor:
-        """Coil images of x, with the shifts folded in."""
-        images = self._folded * x.unsqueeze(-3)
+        """Coil images S x."""
+        images = self._sens * x.unsqueeze(-3)
         return images.sum(2) if self._several else images
 
     def _combine(self, coil_images_BSCHW: Tensor) -> Tensor:
         images = coil_images_BSCHW.unsqueeze(2) if self._several else coil_images_BSCHW
-        return (self._folded.conj() * images).sum(-3)
+        return (self._sens.conj() * images).sum(-3)
 
 
 def _ramp(sens: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -13,20 +13,21 @@ EPS = 1e-5
 """Added to the variance, as nn.InstanceNorm2d does."""
 
 
-def normalised_leaky_relu(x: Tensor, slope: float, eps: float = EPS) -> Tensor:
+def normalised_leaky_relu_(x: Tensor, slope: float, eps: float = EPS) -> Tensor:
     """LeakyReLU of instance normalisation without affine parameters (Ulyanov et al. 2016).
 
-    The same function as F.leaky_relu(F.instance_norm(x), slope). Plain autograd would keep the
-    input and the output for the backward pass; this keeps the output, from which both follow:
-    LeakyReLU can be undone. Means and variances are float32 or better.
+    It is done in place; else it is F.leaky_relu(F.instance_norm(x), slope). Plain autograd keeps
+    the input and the output for the backward pass; here the output takes the input's memory and is
+    all that is kept, as LeakyReLU can be undone. Means and variances are float32 or better.
 
     Args:
-        x: (N, C, H, W) real, contiguous or channels-last, which the output is as well.
+        x: (N, C, H, W) real, contiguous or channels-last; overwritten, so no parameter, nor what
+            another function keeps for its own backward pass.
         slope: Of negative values, above 0.
         eps: Added to the variance.
 
     Returns:
-        Same shape and dtype.
+        x.
     """
     out: Tensor = _NormalisedLeakyReLU.apply(x, slope, eps)  # type: ignore[no-untyped-call]
     return out
@@ -37,15 +38,18 @@ class _NormalisedLeakyReLU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, slope: float, eps: float) -> Tensor:
         ctx.slope, ctx.last = slope, _channels_last(x)
         pixels, axis = _pixels(x, ctx.last)
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        # centred first: the variance of data with a large mean would drown in its square
-        y = pixels - pixels.mean(axis, keepdim=True, dtype=dtype)
-        # and once more, as the large mean was itself rounded
-        y.sub_(y.mean(axis, keepdim=True))
+        y = pixels.to(torch.promote_types(x.dtype, torch.float32))
+        # centred first: the variance of data with a large mean would drown in its square;
+        # and twice, as a large mean is itself rounded
+        for _ in range(2):
+            y.sub_(y.mean(axis, keepdim=True))
         scale = (y * y).mean(axis, keepdim=True).add_(eps).rsqrt_()
-        out = _image(F.leaky_relu_(y.mul_(scale), slope).to(x.dtype), x.shape, ctx.last)
-        ctx.save_for_backward(out, scale)
-        return out
+        F.leaky_relu_(y.mul_(scale), slope)
+        if y is not pixels:
+            pixels.copy_(y)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x, scale)
+        return x
 
     @staticmethod
     @once_differentiable

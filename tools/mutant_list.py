@@ -22,9 +22,9 @@ MUTANTS = [
     ),
     Mutant(
         "maps-not-conjugated",
-        "src/dealias/physics/sense.py",
-        "return (self._folded.conj() * images).sum(-3)",
-        "return (self._folded * images).sum(-3)",
+        "src/dealias/physics/chunked.py",
+        "return images.mul_(sens.conj()).sum(2)",
+        "return images.mul_(sens).sum(2)",
         PHYSICS,
     ),
     Mutant(
@@ -341,5 +341,26 @@ MUTANTS = [
         "left @ right @ aligned[here]",
         "(left @ right).mH @ aligned[here]",
         "tests/physics/test_compression.py",
+    ),
+    Mutant(
+        "norm-not-centred",
+        "src/dealias/models/layers/norm.py",
+        "for _ in range(2):",
+        "for _ in range(0):",
+        "tests/models/test_norm.py",
+    ),
+    Mutant(
+        "maps-gradient-of-one-term",
+        "src/dealias/physics/chunked.py",
+        "part += there.mul_(grad.conj().unsqueeze(2))",
+        "there.mul_(grad.conj().unsqueeze(2))",
+        PHYSICS,
+    ),
+    Mutant(
+        "unit-maps-gradient-not-projected",
+        "src/dealias/physics/coils.py",
+        "divide((grad - out * along) * (norm > 0), norm)",
+        "divide(grad * (norm > 0), norm)",
+        "tests/physics/test_coils.py",
     ),
 ]

@@ -10,6 +10,7 @@ from torch import nn
 
 from dealias.engine.policies import MemoryPolicy
 from dealias.models.layers.unet import UNet
+from dealias.models.published import from_fastmri
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
@@ -22,40 +23,11 @@ with warnings.catch_warnings():
 KEEP = MemoryPolicy()
 
 
-def copy_in_order(source: nn.Module, target: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
-    """Copy weights pairwise; both list the layers in the order of their use."""
-    pairs = list(zip(parameters(target), parameters(source), strict=True))
-    with torch.no_grad():
-        for ours, theirs in pairs:
-            assert ours.shape == theirs.shape
-            ours.copy_(theirs)
-    return pairs
-
-
-def parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Parameters in the order in which a U-Net uses its layers, down, middle, up."""
-    if isinstance(module, UNet):
-        found = [p for block in module.down for p in block.parameters()]
-        found += list(module.middle.parameters())
-        for up, decode in zip(module.up, module.decode, strict=True):
-            found += [*up.parameters(), *decode.parameters()]
-        return found + list(module.last.parameters())
-    if isinstance(module, ReferenceUnet):
-        found = [p for block in module.down_sample_layers for p in block.parameters()]
-        found += list(module.conv.parameters())
-        for up, decode in zip(module.up_transpose_conv, module.up_conv, strict=True):
-            found += [*up.parameters(), *decode.parameters()]
-        return found
-    if isinstance(module, VarNet):
-        found = parameters(module.sensitivity.coil.denoiser.network)
-        for cascade in module.cascades:
-            found += [cascade.step, *parameters(cascade.denoiser.network)]
-        return found
-    assert isinstance(module, ReferenceVarNet)
-    found = parameters(module.sens_net.norm_unet.unet)
-    for cascade in module.cascades:
-        found += [cascade.dc_weight, *parameters(cascade.model.unet)]
-    return found
+def same_weights(source: nn.Module, target: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """Load the reference's weights; gives pairs of ours and theirs."""
+    theirs = {from_fastmri(name): one for name, one in source.named_parameters()}
+    target.load_state_dict(theirs)
+    return [(ours, theirs[name]) for name, ours in target.named_parameters()]
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -77,7 +49,7 @@ def test_unet_is_fastmris(hw: tuple[int, int]) -> None:
     torch.manual_seed(0)
     theirs = ReferenceUnet(1, 1, chans=6, num_pool_layers=3).double()
     ours = UNet(1, 1, 6, 3).double()
-    pairs = copy_in_order(theirs, ours)
+    pairs = same_weights(theirs, ours)
     x = torch.randn(2, 1, *hw, dtype=torch.float64)
     weight = torch.randn(2, 1, *hw, dtype=torch.float64)
     outputs = [network(x) for network in (ours, theirs)]
@@ -96,7 +68,7 @@ def compare_varnet(hw: tuple[int, int], coils: int, cascades: int, channels: int
     )
     ours = VarNet(settings).double()
     policy.apply(ours)
-    pairs = copy_in_order(theirs, ours)
+    pairs = same_weights(theirs, ours)
     with torch.no_grad():
         for step, reference in [pair for pair in pairs if pair[0].shape == (1,)][:cascades]:
             step.fill_(0.7)

@@ -13,43 +13,51 @@ EPS = 1e-5
 """Added to the variance, as nn.InstanceNorm2d does."""
 
 
-def normalised_leaky_relu_(x: Tensor, slope: float, eps: float = EPS) -> Tensor:
+def normalised_leaky_relu(x: Tensor, slope: float, eps: float = EPS) -> Tensor:
     """LeakyReLU of instance normalisation without affine parameters (Ulyanov et al. 2016).
 
-    It is done in place; else it is F.leaky_relu(F.instance_norm(x), slope). Plain autograd keeps
-    the input and the output for the backward pass; here the output takes the input's memory and is
-    all that is kept, as LeakyReLU can be undone. Means and variances are float32 or better.
+    The same function as F.leaky_relu(F.instance_norm(x), slope). Plain autograd keeps the input and
+    the output for the backward pass; this keeps the output, from which both follow, as LeakyReLU
+    can be undone. Means and variances are float32 or better.
 
     Args:
-        x: (N, C, H, W) real, contiguous or channels-last; overwritten, so no parameter, nor what
-            another function keeps for its own backward pass.
+        x: (N, C, H, W) real, contiguous or channels-last, which the output is as well. It is
+            overwritten where no gradient is asked for.
         slope: Of negative values, above 0.
         eps: Added to the variance.
 
     Returns:
-        x.
+        Same shape and dtype.
     """
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return _normalised(x, slope, eps, x)[0]
     out: Tensor = _NormalisedLeakyReLU.apply(x, slope, eps)  # type: ignore[no-untyped-call]
     return out
+
+
+def _normalised(x: Tensor, slope: float, eps: float, out: Tensor) -> tuple[Tensor, Tensor]:
+    """The result, written into `out`, which may be x, and 1 over the standard deviations."""
+    (pixels, axis), (y, _) = (_pixels(one, _channels_last(x)) for one in (x, out))
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    work = y if y.dtype == dtype else torch.empty_like(y, dtype=dtype)
+    # centred first: the variance of data with a large mean would drown in its square;
+    # and twice, as a large mean is itself rounded
+    torch.sub(pixels, pixels.mean(axis, keepdim=True, dtype=dtype), out=work)
+    work.sub_(work.mean(axis, keepdim=True))
+    scale = (work * work).mean(axis, keepdim=True).add_(eps).rsqrt_()
+    F.leaky_relu_(work.mul_(scale), slope)
+    if work is not y:
+        y.copy_(work)
+    return out, scale
 
 
 class _NormalisedLeakyReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float, eps: float) -> Tensor:
         ctx.slope, ctx.last = slope, _channels_last(x)
-        pixels, axis = _pixels(x, ctx.last)
-        y = pixels.to(torch.promote_types(x.dtype, torch.float32))
-        # centred first: the variance of data with a large mean would drown in its square;
-        # and twice, as a large mean is itself rounded
-        for _ in range(2):
-            y.sub_(y.mean(axis, keepdim=True))
-        scale = (y * y).mean(axis, keepdim=True).add_(eps).rsqrt_()
-        F.leaky_relu_(y.mul_(scale), slope)
-        if y is not pixels:
-            pixels.copy_(y)
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(x, scale)
-        return x
+        out, scale = _normalised(x, slope, eps, torch.empty_like(x))
+        ctx.save_for_backward(out, scale)
+        return out
 
     @staticmethod
     @once_differentiable

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dealias.models.layers.norm import normalised_leaky_relu_
+from dealias.models.layers.norm import normalised_leaky_relu
 from dealias.models.network import Block
 
 SLOPE = 0.2
@@ -24,7 +24,7 @@ class ConvBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
         for convolution in (self.first, self.second):
-            x = normalised_leaky_relu_(convolution(x), SLOPE)
+            x = normalised_leaky_relu(convolution(x), SLOPE)
             x = self.dropout(x)
         return x
 
@@ -38,7 +38,7 @@ class UpBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, 2H, 2W)."""
-        return normalised_leaky_relu_(self.convolution(x), SLOPE)
+        return normalised_leaky_relu(self.convolution(x), SLOPE)
 
 
 class UNet(nn.Module):

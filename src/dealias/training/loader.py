@@ -63,16 +63,18 @@ def batches(
             if isinstance(batch, UserError):
                 raise batch
             yield batch
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError) as error:
         raise worker_died(error) or error from None
 
 
-def worker_died(error: RuntimeError) -> HealthError | None:
+def worker_died(error: Exception) -> HealthError | None:
     """The user's version of torch's error about a dead worker; None if it is another error.
 
-    torch raises it from a signal handler: wherever the main process happens to be.
+    torch raises it from a signal handler: wherever the main process happens to be. Where a worker
+    died while it handed a batch over, its connection breaks first.
     """
-    if "DataLoader worker" not in str(error):
+    broken = isinstance(error, ConnectionError | EOFError)
+    if not broken and "DataLoader worker" not in str(error):
         return None
     do = "is memory short? try training.workers=0"
     return HealthError("a data worker", f"it died ({str(error)[:80]})", "", do)

@@ -27,8 +27,9 @@ mutants: $(STAMP)
 	$(BIN)/python tools/mutants.py $(ARGS)
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/varnet_step.py
+	$(BIN)/python benchmarks/varnet.py
 	$(BIN)/python benchmarks/classical.py
+	$(BIN)/python benchmarks/loader.py
 
 docs: $(STAMP)
 	$(BIN)/python tools/docs.py

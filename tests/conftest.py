@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 torch.set_num_threads(1)
 
 PACKAGES = {"ismrmrd_info": "ismrmrd-tools"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What tests measure of this machine stays out of the user's cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 def absent(what: str, how: str) -> None:
@@ -45,3 +56,35 @@ def real_data() -> Path:
         absent("the real data folder", "set DEALIAS_TEST_DATA to it")
     assert folder is not None
     return Path(folder)
+
+
+class AllocatorPeak:
+    """Most bytes that torch's CPU allocator held at once inside the `with`, beyond those before.
+
+    It sees what no count of tensors sees: the buffers inside of kernels.
+
+    Attributes:
+        bytes: The peak.
+        left: What is still held at the end.
+    """
+
+    def __enter__(self) -> AllocatorPeak:
+        self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._profile.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._profile.__exit__(*error)
+        events = self._profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+        changes = [(e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"]
+        self.bytes = live = 0
+        for _, change in sorted(changes, key=lambda one: one[0]):
+            live += change
+            self.bytes = max(self.bytes, live)
+        self.left = live
+
+
+@pytest.fixture
+def allocator_peak() -> type[AllocatorPeak]:
+    """with allocator_peak() as peak: ...; peak.bytes."""
+    return AllocatorPeak

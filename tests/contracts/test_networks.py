@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from dealias.engine.policies import MemoryPolicy
 from dealias.models.network import Network, NetworkEntry
 from dealias.models.table import NETWORKS
 from dealias.physics.fourier import fft
@@ -126,63 +125,6 @@ def test_coils_have_no_order(entry: NetworkEntry) -> None:
     network = build(entry).eval()
     y = kspace(coils=6)
     assert off(run(network, y[:, :, [3, 1, 5, 0, 2, 4]]), run(network, y)) < 1e-5
-
-
-@every_network
-@pytest.mark.parametrize(
-    "policy",
-    [
-        MemoryPolicy(cascades="recompute"),
-        MemoryPolicy(blocks="recompute"),
-        MemoryPolicy(cascades="recompute", blocks="recompute"),
-    ],
-    ids=lambda policy: policy.explain(),
-)
-def test_recomputed_gradients_are_the_plain_ones(entry: NetworkEntry, policy: MemoryPolicy) -> None:
-    changes = {"dropout": 0.3} if "dropout" in entry.settings.model_fields else {}
-    results = []
-    for chosen in (MemoryPolicy(), policy):
-        network = build(entry, **changes).train()
-        chosen.apply(network)
-        torch.manual_seed(5)
-        image = run(network, kspace(2))
-        image.square().mean().backward()
-        results.append([image.detach(), *(p.grad for p in network.parameters())])
-    for plain, recomputed in zip(*results, strict=True):
-        assert torch.equal(plain, recomputed)
-
-
-@every_network
-def test_coil_chunks_are_the_batched_coils(entry: NetworkEntry) -> None:
-    results = []
-    for coils in (None, 3):
-        network = build(entry).double()
-        MemoryPolicy(coils=coils).apply(network)
-        image = run(network, kspace(coils=7, dtype=torch.complex128))
-        image.square().mean().backward()
-        results.append([image.detach(), *(p.grad for p in network.parameters())])
-    for batched, chunked in zip(*results, strict=True):
-        assert torch.allclose(batched, chunked, rtol=1e-10, atol=1e-12)
-
-
-def kept_bytes(network: Network) -> int:
-    """Bytes of activations kept for the backward pass."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        run(network, kspace())
-    return sum(kept.values())
-
-
-def test_recomputing_cascades_keeps_less() -> None:
-    entry = NETWORKS["varnet"]
-    plain, saving = build(entry, cascades=4), build(entry, cascades=4)
-    MemoryPolicy(cascades="recompute", coils=1).apply(saving)
-    assert kept_bytes(saving) < 0.4 * kept_bytes(plain)
 
 
 @every_network

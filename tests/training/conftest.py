@@ -63,6 +63,12 @@ def make_scan(number: int, hw: tuple[int, int] = (24, 20), slices: int = 2) -> S
     )  # fmt: skip
 
 
+@pytest.fixture(name="make_scan")
+def _make_scan() -> Callable[..., Scan]:
+    """make_scan(number, hw=(24, 20), slices=2)."""
+    return make_scan
+
+
 @pytest.fixture
 def make_job(tmp_path: Path) -> Callable[..., TrainingJob]:
     """make_job(folder name, training settings ...) -> a job with fresh weights."""

@@ -9,7 +9,11 @@ from dealias.randomness import generator
 
 
 def epoch_batches(
-    keys: Sequence[Hashable], batch_size: int, seed: int, epoch: int
+    keys: Sequence[Hashable],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    sizes: Sequence[int] | None = None,
 ) -> list[tuple[int, ...]]:
     """Batches of samples of one shape, in the order in which an epoch sees them.
 
@@ -18,6 +22,8 @@ def epoch_batches(
         batch_size: Largest batch; the last one of each shape may be smaller.
         seed: The run's seed.
         epoch: Of the run.
+        sizes: Elements of each sample. With them the largest batch is the first of epoch 0, so that
+            memory that does not suffice shows at once, not after hours.
 
     Returns:
         Tuples of indices that cover every sample once.
@@ -31,4 +37,8 @@ def epoch_batches(
         for bucket in buckets.values()
         for start in range(0, len(bucket), batch_size)
     ]
-    return [batches[i] for i in rng.permutation(len(batches))]
+    ordered = [batches[i] for i in rng.permutation(len(batches))]
+    if sizes is not None and epoch == 0 and ordered:
+        totals = [sum(sizes[index] for index in batch) for batch in ordered]
+        ordered.insert(0, ordered.pop(totals.index(max(totals))))
+    return ordered

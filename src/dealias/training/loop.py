@@ -18,7 +18,9 @@ from dealias.atomic import write_bytes, write_json
 from dealias.data.order import epoch_batches
 from dealias.data.remask import MaskSettings
 from dealias.data.samples import Batch, Samples
+from dealias.engine.policies import MemoryPolicy
 from dealias.engine.precision import set_precision
+from dealias.engine.usage import peak_memory
 from dealias.errors import HealthError, SettingsError
 from dealias.faults import fault
 from dealias.metrics.protocol import ScoringProtocol
@@ -77,6 +79,7 @@ class TrainingJob:
         progress: Told of every step.
         warn: Told of everything that is not as it should be.
         recorded: Settings, as they go into each checkpoint's manifest.
+        memory: The policy that was applied to the network; here it decides about the optimiser.
     """
 
     network: Network
@@ -95,6 +98,7 @@ class TrainingJob:
     progress: Callable[[Progress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda text: None
     recorded: dict[str, Any] = field(default_factory=dict)
+    memory: MemoryPolicy = MemoryPolicy()
 
 
 def train(job: TrainingJob) -> None:
@@ -136,6 +140,7 @@ class _Run:
             raise SettingsError("data.train", "no slices", "training data", "check --data")
         self.checkpoints = Checkpoints(job.folder / "checkpoints", job.training.keep_last, job.warn)
         self.optimiser = build_optimiser(job.optimiser, self.network)
+        job.memory.park(self.optimiser)
         enabled = job.training.precision == "fp16"
         self.scaler = torch.amp.GradScaler(job.device.type, enabled=enabled)
         self.stepper = Stepper(
@@ -195,8 +200,10 @@ class _Run:
 
     def _epoch(self) -> None:
         training, state = self.job.training, self.state
-        keys = self.samples.keys()
-        self.groups = epoch_batches(keys, training.batch_size, training.seed, state.epoch)
+        self.groups = epoch_batches(
+            self.samples.keys(), training.batch_size, training.seed, state.epoch,
+            self.samples.sizes(),
+        )  # fmt: skip
         self.epoch_started = time.monotonic()
         for group in self._steps():
             self._step(group)
@@ -271,7 +278,8 @@ class _Run:
     def _end_epoch(self) -> None:
         state, training = self.state, self.job.training
         count = state.loss_count
-        self._row("train", loss=state.loss_sum / count if count else None)
+        loss = state.loss_sum / count if count else None
+        self._row("train", loss=loss, memory=peak_memory(self.job.device))
         last = state.epoch + 1 == training.epochs
         if self.job.val_scans and (last or (state.epoch + 1) % training.validate_every == 0):
             self._validate()

@@ -94,26 +94,37 @@ class Stepper:
         return StepResult(tuple(losses), finite and _finite(norm), overflow, names)
 
     def _backward(self, batch: Batch, total: int) -> list[float]:
-        loss_B = self._loss(batch)
+        loss_B = batch_loss(self.network, batch, self.loss, self.device)
         if bool(torch.isfinite(loss_B).all()):
             self.scaler.scale(loss_B.sum() / total).backward()  # type: ignore[no-untyped-call]
         return [float(value) for value in loss_B.detach()]
-
-    def _loss(self, batch: Batch) -> Tensor:
-        measurement = batch.measurement(self.network.needs, self.device)
-        image_BHW = measurement.window(self.network(measurement).image_BHW)
-        return loss(
-            self.loss,
-            image_BHW,
-            batch.target_BHW.to(self.device),
-            batch.foreground_BHW.to(self.device),
-            batch.range_B.to(self.device),
-        )
 
     def _gradient_norm(self) -> float:
         parameters = [p for p in self.network.parameters() if p.grad is not None]
         largest = self.clip_norm if self.clip_norm is not None else float("inf")
         return float(torch.nn.utils.clip_grad_norm_(parameters, largest))
+
+
+def batch_loss(
+    network: Network, batch: Batch, settings: LossSettings, device: torch.device
+) -> Tensor:
+    """The loss of each item of a batch, (B,), from k-space on; on `meta` as well.
+
+    Args:
+        network: In training mode, on the device.
+        batch: Anywhere.
+        settings: Which loss.
+        device: Where.
+    """
+    measurement = batch.measurement(network.needs, device)
+    image_BHW = measurement.window(network(measurement).image_BHW)
+    return loss(
+        settings,
+        image_BHW,
+        batch.target_BHW.to(device),
+        batch.foreground_BHW.to(device),
+        batch.range_B.to(device),
+    )
 
 
 def _finite(value: float) -> bool:

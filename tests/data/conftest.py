@@ -76,7 +76,7 @@ def spoil(root: Path) -> Callable[..., Path]:
     return apply
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pair() -> Callable[..., tuple[Path, Path]]:
     """write_pair(folder, name, seed, masked=False)."""
     return write_pair

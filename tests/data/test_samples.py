@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from dealias.data.catalogue import open_split
 from dealias.data.order import epoch_batches
@@ -45,6 +46,15 @@ def test_workers_give_the_same_batches_in_the_same_order(root: Path) -> None:
         assert a.masks == b.masks
         assert torch.equal(a.kspace_BSCHW, b.kspace_BSCHW)
         assert torch.equal(a.target_BHW, b.target_BHW)
+
+
+def test_the_loader_pins_a_batchs_kspace(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not there is a GPU here: torch asks whatever it does not know to do it."""
+    pinned: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    batch = collate([Samples(open_split(root, "train"), RANDOM, Needs(), seed=1)[(0, 0)]])
+    assert pin_memory(batch).names == batch.names
+    assert [one.data_ptr() for one in pinned] == [batch.kspace_BSCHW.data_ptr()]
 
 
 def test_the_target_is_the_stored_one_and_equals_the_rss(root: Path) -> None:
@@ -156,3 +166,29 @@ def test_seeds_and_epochs_order_anew() -> None:
         tuple(epoch_batches(["a"] * 12, 4, seed, epoch)) for seed in (1, 2) for epoch in (0, 1)
     }
     assert len(orders) == 4
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_the_largest_batch_is_the_first_of_all(size: int) -> None:
+    elements = [{"a": 10, "b": 30, "c": 200}[key] for key in SHAPES]
+    for seed in range(5):
+        plain = epoch_batches(SHAPES, size, seed, 0)
+        moved = epoch_batches(SHAPES, size, seed, 0, elements)
+        totals = [sum(elements[index] for index in group) for group in moved]
+        assert totals[0] == max(totals)
+        # the others follow in the order they had
+        assert moved[1:] == [group for group in plain if group != moved[0]]
+        assert epoch_batches(SHAPES, size, seed, 1, elements) == epoch_batches(
+            SHAPES, size, seed, 1
+        )
+    assert epoch_batches([], 1, 0, 0, []) == []
+
+
+@pytest.mark.parametrize(("needs", "rows"), [(Needs(), 28), (Needs(readout_crop=2), 24),
+                                             (Needs(readout_crop=20), 28)])  # fmt: skip
+def test_sizes_are_what_the_network_sees(root: Path, needs: Needs, rows: int) -> None:
+    samples = Samples(open_split(root, "train"), RANDOM, needs, seed=1)
+    batch = collate([samples[(0, 0)]])
+    seen = batch.measurement(needs, torch.device("cpu")).kspace_BSCHW
+    assert seen.shape[-2] == rows
+    assert samples.sizes() == [seen.numel()] * 6

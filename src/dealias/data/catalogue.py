@@ -6,8 +6,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from dealias.data.cached import find_cache
 from dealias.errors import DataError, SettingsError
 from dealias.io.open import open_scan
 from dealias.scan.scan import Scan
@@ -17,13 +19,13 @@ _RANGE = re.compile(r"\[(\d*):(\d*)\]$")
 
 
 def open_data(path: Path) -> tuple[Scan, ...]:
-    """Open a file, a folder of files, or every set below a folder.
+    """Open a file, a folder of files, every set below a folder, or a cache of such.
 
     A folder `kspace` with a sibling `image` is the SNU layout; the two are paired by file name.
     Hidden files (.DS_Store, ._x.h5) and files of other suffixes are no data.
 
     Args:
-        path: A file or a folder.
+        path: A file or a folder; CACHE/val is a part of a cache.
 
     Returns:
         The scans, sorted by path.
@@ -31,9 +33,17 @@ def open_data(path: Path) -> tuple[Scan, ...]:
     Raises:
         DataError: Nothing is there, a partner is missing, or a file cannot be used.
     """
+    cache = find_cache(path)
+    if cache is not None:
+        volumes = cache.finished().below()
+        if not volumes:
+            raise DataError(
+                path, "nothing in the cache", "a part that was cached", "check the path"
+            )
+        return tuple(cache.open(volume) for volume in volumes)
     if is_file(path):
-        return (open_scan(path, _image_of(path)),)
-    return tuple(open_scan(file, _image_of(file)) for file in kspace_files(path))
+        return (open_scan(path, image_of(path)),)
+    return tuple(open_scan(file, image_of(file)) for file in kspace_files(path))
 
 
 def kspace_files(folder: Path) -> list[Path]:
@@ -100,7 +110,7 @@ def open_split(root: Path, split: str) -> tuple[Scan, ...]:
     """Open one split of a data set.
 
     Args:
-        root: The data set.
+        root: The data set, or a cache of it.
         split: A folder below it ("train"; for fastMRI also "multicoil_train"), a pattern of names
             ("train/brain_*"), either with a range of positions in the sorted list ("train[0:280]").
 
@@ -113,13 +123,18 @@ def open_split(root: Path, split: str) -> tuple[Scan, ...]:
     """
     found = _RANGE.search(split)
     name = split[: found.start()] if found else split
-    files = _files(root, name)
-    if found:
-        first, last = (int(group) if group else None for group in found.groups())
-        files = files[first:last]
-        if not files:
-            raise SettingsError(f"data split '{split}'", "an empty range", "some files", "")
-    return tuple(open_scan(file, _image_of(file)) for file in files)
+    first, last = (
+        (int(group) if group else None for group in found.groups()) if found else (0, None)
+    )
+    cache = find_cache(root)
+    scans: list[Callable[[], Scan]]
+    if cache is not None:
+        scans = [partial(cache.open, volume) for volume in cache.finished().split(name)]
+    else:
+        scans = [partial(open_scan, file, image_of(file)) for file in _files(root, name)]
+    if not scans[first:last]:
+        raise SettingsError(f"data split '{split}'", "an empty range", "some files", "")
+    return tuple(open_one() for open_one in scans[first:last])
 
 
 def _files(root: Path, name: str) -> list[Path]:
@@ -136,7 +151,8 @@ def _files(root: Path, name: str) -> list[Path]:
     raise DataError(f"{root}: split '{name}'", "nothing", expected, "set data.train and data.val")
 
 
-def _image_of(path: Path) -> Path | None:
+def image_of(path: Path) -> Path | None:
+    """The image file of a k-space file in the SNU layout, or None."""
     image = path.parent.parent / "image" / path.name
     return image if path.parent.name == "kspace" and image.is_file() else None
 

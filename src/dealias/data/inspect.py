@@ -11,7 +11,9 @@ from pathlib import Path
 import torch
 
 from dealias.data.across import duplicates, people
+from dealias.data.cached import find_cache
 from dealias.data.catalogue import data_files, is_file, missing_partner
+from dealias.data.check_cache import check_cache
 from dealias.data.checks import check_scan
 from dealias.data.findings import Checked, Finding
 from dealias.data.rules import counted_rules, rule, unseen_rules
@@ -29,7 +31,7 @@ def check(
     """Check a file or a whole data set.
 
     Args:
-        path: What.
+        path: What; of a cache, every file is read and compared with the hash of what was written.
         workers: Child processes.
         progress: Called with 1 after each file.
 
@@ -39,6 +41,9 @@ def check(
     Raises:
         DataError: There is nothing to check.
     """
+    cache = find_cache(path)
+    if cache is not None:
+        return check_cache(cache, progress)
     files = find_files(path)
     findings, kspace = _pairs(files)
     if not kspace and not findings:
@@ -52,11 +57,14 @@ def check(
 
 
 def find_files(path: Path) -> list[Path]:
-    """All data files of a path.
+    """All data files of a path, or of the part of a cache that it names.
 
     Raises:
         DataError: There are none.
     """
+    cache = find_cache(path)
+    if cache is not None:
+        return [cache.root / volume.file for volume in cache.below()]
     if is_file(path):
         return [path]
     files = data_files(path) if path.is_dir() else []

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dealias.data.narrow import refuse_cache
 from dealias.data.remask import MaskSettings, training_mask
 from dealias.errors import DataError
 from dealias.metrics.foreground import THRESHOLDS, foreground
 from dealias.physics.sampling.mask import SamplingMask
+from dealias.scan.hybrid import Hybrid
 from dealias.scan.measurement import Measurement, Needs, measure
-from dealias.scan.scan import Scan
+from dealias.scan.scan import Array, Cell, Scan
 
 RELATIVE_THRESHOLD = 0.1
 """Foreground of data without a known anatomy: this share of the data range."""
@@ -26,13 +28,15 @@ class Sample:
     """One slice.
 
     Attributes:
-        kspace_SCHW: complex64, not yet masked: that happens on the device.
+        kspace_SCHW: complex64, not yet masked: that happens on the device. Of a cached scan, the
+            rows that the network sees.
         mask: What it will be masked with.
         target_HW: float32, the root-sum-of-squares of the full k-space.
         foreground_HW: float32, 1 inside the anatomy.
         data_range: Maximum of the target over the volume.
         name: Of the scan.
         z: Slice index.
+        hybrid: What belongs to the rows of a cached scan.
     """
 
     kspace_SCHW: Tensor
@@ -42,6 +46,7 @@ class Sample:
     data_range: float
     name: str
     z: int
+    hybrid: Hybrid | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,24 @@ class Batch:
     foreground_BHW: Tensor
     range_B: Tensor
     names: tuple[tuple[str, int], ...]
+    hybrid: Hybrid | None = None
+
+    def pin_memory(self) -> Batch:
+        """In page-locked memory, from where copies to a GPU overlap with its work.
+
+        The loader calls this; k-space is all that is worth it.
+        """
+        return replace(self, kspace_BSCHW=self.kspace_BSCHW.pin_memory())
 
     def measurement(self, needs: Needs, device: torch.device) -> Measurement:
         """The batch as a network sees it, on the device."""
         target_hw = (self.target_BHW.shape[-2], self.target_BHW.shape[-1])
         kspace_BSCHW = self.kspace_BSCHW.to(device, non_blocking=True)
-        return measure(kspace_BSCHW, self.masks, target_hw, needs)
+        hybrid = self.hybrid
+        if hybrid is not None:
+            peaks_BSW = hybrid.peaks_BSW.to(device, non_blocking=True)
+            hybrid = replace(hybrid, peaks_BSW=peaks_BSW)
+        return measure(kspace_BSCHW, self.masks, target_hw, needs, hybrid=hybrid)
 
 
 class Samples(Dataset[Sample]):
@@ -70,10 +87,14 @@ class Samples(Dataset[Sample]):
         masks: How they are masked.
         needs: What the network asks for.
         seed: The run's seed.
+
+    Raises:
+        DataError: The scans are cached and the cache does not serve the network.
     """
 
     def __init__(self, scans: Sequence[Scan], masks: MaskSettings, needs: Needs, seed: int) -> None:
         self.scans, self.masks, self.needs, self.seed = tuple(scans), masks, needs, seed
+        refuse_cache(self.scans, needs, masks)
         self.index = [(s, z) for s, scan in enumerate(self.scans) for z in range(scan.slices)]
 
     def __len__(self) -> int:
@@ -92,34 +113,72 @@ class Samples(Dataset[Sample]):
         ]
         return [shapes[s] for s, _ in self.index]
 
+    def sizes(self) -> list[int]:
+        """Elements of each sample's k-space as the network sees it."""
+        sizes = []
+        for scan in self.scans:
+            rows, margin = scan.shape[-2], self.needs.readout_crop
+            if margin is not None:
+                rows = min(rows, scan.geometry.target_hw[0] + 2 * margin)
+            sizes.append(scan.shape[1] * rows * scan.shape[-1])
+        return [sizes[s] for s, _ in self.index]
+
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """The sample of (epoch, index)."""
         epoch, index = key
-        s, z = self.index[index]
-        scan = self.scans[s]
+        scan, z, near = self._place(index)
         mask = training_mask(self.masks, scan, self.seed, epoch, index)
-        around = range(z - self.needs.slices // 2, z + self.needs.slices // 2 + 1)
-        near = [min(max(i, 0), scan.slices - 1) for i in around]
-        kspace_SCHW = torch.from_numpy(np.concatenate([scan.kspace(i) for i in near]))
+        kspace_SCHW, hybrid = _measured(scan, near, self.needs)
         target_HW = _target(scan, z)
         data_range = scan.data_range or _volume_maximum(scan)
-        threshold = RELATIVE_THRESHOLD * data_range
-        if scan.cell is not None and data_range < 1e-1:
-            threshold = THRESHOLDS.get(scan.cell.anatomy, threshold)
-        inside_HW = torch.from_numpy(foreground(target_HW.numpy(), threshold)).float()
-        return Sample(kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z)
+        inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range)).float()
+        return Sample(kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid)
+
+    def _place(self, index: int) -> tuple[Scan, int, list[int]]:
+        """Scan, slice, and the adjacent slices that the network sees with it."""
+        s, z = self.index[index]
+        scan, reach = self.scans[s], self.needs.slices // 2
+        return scan, z, [min(max(i, 0), scan.slices - 1) for i in range(z - reach, z + reach + 1)]
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples of one shape."""
+    """Stack samples of one shape; a single one is not copied."""
+    hybrid = samples[0].hybrid
+    if hybrid is not None:
+        peaks = [sample.hybrid.peaks_BSW for sample in samples if sample.hybrid is not None]
+        hybrid = replace(hybrid, peaks_BSW=torch.stack(peaks))
+    kspaces = [sample.kspace_SCHW for sample in samples]
     return Batch(
-        torch.stack([sample.kspace_SCHW for sample in samples]),
+        torch.stack(kspaces) if len(kspaces) > 1 else kspaces[0][None],
         tuple(sample.mask for sample in samples),
         torch.stack([sample.target_HW for sample in samples]),
         torch.stack([sample.foreground_HW for sample in samples]),
         torch.tensor([sample.data_range for sample in samples], dtype=torch.float32),
         tuple((sample.name, sample.z) for sample in samples),
+        hybrid,
     )
+
+
+def foreground_threshold(cell: Cell | None, data_range: float) -> float:
+    """What the target must exceed to be anatomy: the challenge's, or a share of the range."""
+    threshold = RELATIVE_THRESHOLD * data_range
+    if cell is not None and data_range < 1e-1:
+        threshold = THRESHOLDS.get(cell.anatomy, threshold)
+    return threshold
+
+
+def _measured(scan: Scan, near: list[int], needs: Needs) -> tuple[Tensor, Hybrid | None]:
+    if scan.cached is not None:
+        rows = needs.rows(scan.shape[2], scan.geometry.target_hw[0])
+        return scan.cached.hybrid(near, rows)
+    parts = [scan.kspace(z) for z in near]
+    return torch.from_numpy(np.concatenate(parts) if len(parts) > 1 else parts[0]), None
+
+
+def _inside(scan: Scan, z: int, target_HW: Tensor, data_range: float) -> Array:
+    threshold = foreground_threshold(scan.cell, data_range)
+    known_HW = None if scan.cached is None else scan.cached.foreground(z, threshold)
+    return foreground(target_HW.numpy(), threshold) if known_HW is None else known_HW
 
 
 def _target(scan: Scan, z: int) -> Tensor:
@@ -132,4 +191,6 @@ def _target(scan: Scan, z: int) -> Tensor:
 
 def _volume_maximum(scan: Scan) -> float:
     """Maximum of the targets over the volume, for data sets that do not state it."""
+    if scan.cached is not None and scan.cached.maximum is not None:
+        return scan.cached.maximum or 1.0
     return max(float(_target(scan, z).max()) for z in range(scan.slices)) or 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from dealias.errors import DataError, HealthError
 from dealias.inference.maps import espirit_maps
 from dealias.physics.sampling.mask import SamplingMask
+from dealias.scan.hybrid import Hybrid
 from dealias.scan.measurement import Measurement, Needs, Reconstructor, measure, residual
 from dealias.scan.scan import Scan
 
@@ -89,12 +91,18 @@ def measurements(
 
     Yields:
         The first slice's index, and the measurement.
+
+    Raises:
+        DataError: NaN or infinity in k-space, or a cache that does not serve the network.
     """
+    if needs.maps == "espirit":
+        _refuse_maps(scan)
     reach = needs.slices // 2
     for first in range(0, scan.slices, batch):
         last = min(first + batch, scan.slices)
         start, stop = max(0, first - reach), min(scan.slices, last + reach)
-        kspace_ZCHW = _finite_kspace(scan, start, stop).to(device)
+        kspace_ZCHW, hybrid = _finite_kspace(scan, start, stop, needs)
+        kspace_ZCHW = kspace_ZCHW.to(device)
         around = torch.arange(first, last)[:, None] + torch.arange(-reach, reach + 1)
         index_BS = around.clamp(0, scan.slices - 1) - start
         kspace_BSCHW = kspace_ZCHW[index_BS.to(device)]
@@ -102,7 +110,17 @@ def measurements(
         sens_BSCHW = None
         if needs.maps == "espirit":
             sens_BSCHW = espirit_maps(kspace_BSCHW, masks, scan.name, needs.crop, needs.sets)
-        yield first, measure(kspace_BSCHW, masks, scan.geometry.target_hw, needs, sens_BSCHW)
+        if hybrid is not None:
+            hybrid = dataclasses.replace(hybrid, peaks_BSW=hybrid.peaks_BSW[index_BS].to(device))
+        target_hw = scan.geometry.target_hw
+        yield first, measure(kspace_BSCHW, masks, target_hw, needs, sens_BSCHW, hybrid)
+
+
+def _refuse_maps(scan: Scan) -> None:
+    if scan.cached is not None:
+        found = "a cache, which holds rows of an image along the readout"
+        do = "use the files that the cache was made from"
+        raise DataError(scan.name, found, "k-space, which ESPIRiT maps are made from", do)
 
 
 def _mask(scan: Scan, mask: SamplingMask | None) -> SamplingMask:
@@ -119,8 +137,14 @@ def _mask(scan: Scan, mask: SamplingMask | None) -> SamplingMask:
     return mask
 
 
-def _finite_kspace(scan: Scan, start: int, stop: int) -> Tensor:
-    kspace_ZCHW = np.ascontiguousarray(scan.kspace(slice(start, stop)))
+def _finite_kspace(scan: Scan, start: int, stop: int, needs: Needs) -> tuple[Tensor, Hybrid | None]:
+    hybrid = None
+    if scan.cached is not None:
+        rows = needs.rows(scan.shape[2], scan.geometry.target_hw[0])
+        kspace, hybrid = scan.cached.hybrid(range(start, stop), rows)
+        kspace_ZCHW = kspace.numpy()
+    else:
+        kspace_ZCHW = np.ascontiguousarray(scan.kspace(slice(start, stop)))
     finite_Z = np.isfinite(kspace_ZCHW).all((1, 2, 3))
     if not finite_Z.all():
         z = start + int(np.argmin(finite_Z))
@@ -130,7 +154,7 @@ def _finite_kspace(scan: Scan, start: int, stop: int) -> Tensor:
             "finite numbers",
             "leave it out",
         )
-    return torch.from_numpy(kspace_ZCHW)
+    return torch.from_numpy(kspace_ZCHW), hybrid
 
 
 def _solve(

@@ -19,6 +19,7 @@ from dealias.physics.fourier import ifft
 from dealias.physics.readout import centre_crop_or_pad, row_window
 from dealias.physics.sampling.mask import Bools, SamplingMask
 from dealias.physics.sense import Sense
+from dealias.scan.hybrid import Hybrid, power_of_two, refuse_planes, refuse_unless_kept
 
 CROP = 0.8
 """Where ESPIRiT's eigenvalue is lower, there is no signal (Uecker et al. 2014)."""
@@ -43,6 +44,17 @@ class Needs:
     crop: float = CROP
     sets: int = 1
     readout_crop: int | None = None
+
+    def rows(self, encoded: int, target: int) -> tuple[int, int]:
+        """[start, stop) of the readout that the network sees, where lines are masked.
+
+        Args:
+            encoded: H of k-space.
+            target: H of the image that is scored.
+        """
+        if self.readout_crop is None:
+            return 0, encoded
+        return row_window(encoded, min(encoded, target + 2 * self.readout_crop))
 
 
 class Estimate(NamedTuple):
@@ -121,22 +133,26 @@ def measure(
     target_hw: tuple[int, int],
     needs: Needs,
     sens_BSCHW: Tensor | None = None,
+    hybrid: Hybrid | None = None,
 ) -> Measurement:
     """Mask, scale and (for 1-D masks) transform and crop the readout.
 
     Args:
         kspace_BSCHW: k-space, complex64 or complex128, full or already masked, centred, on the
-            device where the work shall be done.
+            device where the work shall be done; or rows from a cache, then with `hybrid`.
         masks: One mask per item, all 1-D or all 2-D.
         target_hw: Grid of the image that is scored.
         needs: What the network asks for.
         sens_BSCHW: Sensitivity maps on the full grid, if the network needs them.
+        hybrid: Says which rows these are, if they are an image along the readout already. The
+            measurement has the same bits as one of k-space, on the device the cache was made on.
 
     Returns:
         The measurement.
 
     Raises:
         SettingsError: A readout crop was asked for with a 2-D mask: rows would mix.
+        DataError: The cache does not hold the rows, or a 2-D mask was asked of it.
     """
     device = kspace_BSCHW.device
     axes = masks[0].axes
@@ -144,23 +160,35 @@ def measure(
     acs = _broadcastable([mask.acs_lines() for mask in masks], device)
     zero = torch.zeros((), dtype=kspace_BSCHW.dtype, device=device)
     kspace = torch.where(mask, kspace_BSCHW, zero)
-    scale_B = _power_of_two(kspace)
-    kspace = kspace * scale_B[:, None, None, None, None]
-    if axes == (-1,):
-        kspace = ifft(kspace, (-2,))
-    if needs.readout_crop is not None:
-        if axes != (-1,):
-            raise SettingsError(
-                "readout_crop",
-                "a 2-D mask",
-                "a mask over phase-encode lines, which leaves rows independent",
-                "set network.readout_crop=null",
-            )
-        keep = min(kspace.shape[-2], target_hw[0] + 2 * needs.readout_crop)
-        start, stop = row_window(kspace.shape[-2], keep)
-        kspace = kspace[..., start:stop, :]
-        sens_BSCHW = sens_BSCHW[..., start:stop, :] if sens_BSCHW is not None else None
+    if hybrid is None:
+        encoded, first = kspace.shape[-2], 0
+        scale_B = power_of_two(torch.view_as_real(kspace).abs().flatten(1).amax(1))
+        kspace = kspace * scale_B[:, None, None, None, None]
+        kspace = ifft(kspace, (-2,)) if axes == (-1,) else kspace
+    else:
+        refuse_planes("the cache", axes)
+        encoded, first = hybrid.encoded, hybrid.rows[0]
+        scale_B, factor_BS = hybrid.scales(mask[:, 0, 0, 0])
+        kspace = kspace * factor_BS[..., None, None, None]
+    start, stop = _window(needs, axes, encoded, target_hw)
+    refuse_unless_kept("the cache", (first, first + kspace.shape[-2]), (start, stop), encoded)
+    # contiguous: a view would keep the rows outside it alive
+    kspace = kspace[..., start - first : stop - first, :].contiguous()
+    sens_BSCHW = sens_BSCHW[..., start:stop, :] if sens_BSCHW is not None else None
     return Measurement(kspace, mask, acs, axes, target_hw, scale_B, sens_BSCHW)
+
+
+def _window(
+    needs: Needs, axes: tuple[int, ...], encoded: int, target_hw: tuple[int, int]
+) -> tuple[int, int]:
+    if needs.readout_crop is not None and axes != (-1,):
+        raise SettingsError(
+            "readout_crop",
+            "a 2-D mask",
+            "a mask over phase-encode lines, which leaves rows independent",
+            "set network.readout_crop=null",
+        )
+    return needs.rows(encoded, target_hw[0])
 
 
 def residual(measurement: Measurement, estimate: Estimate) -> Tensor | None:
@@ -183,9 +211,3 @@ def _broadcastable(lines: list[Bools], device: torch.device) -> Tensor:
     stacked = torch.from_numpy(np.stack(lines)).to(device)
     rows = 1 if stacked.ndim == 2 else stacked.shape[1]
     return stacked.reshape(len(lines), 1, 1, rows, stacked.shape[-1])
-
-
-def _power_of_two(kspace: Tensor) -> Tensor:
-    peak_B = torch.view_as_real(kspace).abs().flatten(1).amax(1)
-    exponent = torch.frexp(peak_B).exponent.clamp(-120, 120)
-    return torch.ldexp(torch.ones_like(peak_B), -exponent)

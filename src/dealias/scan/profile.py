@@ -111,6 +111,8 @@ class Profile(BaseModel):
 
 def peak(scan: Scan) -> float:
     """The largest magnitude of the middle slice's k-space; 0 for a blank slice."""
+    if scan.cached is not None:
+        return scan.cached.largest
     return float(np.abs(scan.kspace(scan.slices // 2)).max())
 
 

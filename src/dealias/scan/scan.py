@@ -16,6 +16,7 @@ from dealias.physics.coils import rss
 from dealias.physics.fourier import ifft
 from dealias.physics.readout import centre_crop_or_pad
 from dealias.physics.sampling.mask import SamplingMask
+from dealias.scan.hybrid import CachedSource
 
 ImageKind = Literal["target", "input", "grappa"]
 Array = npt.NDArray[Any]
@@ -87,6 +88,7 @@ class Scan:
             training data, or None.
         data_range: The maximum of the target over the volume as the data set states it, or None.
         find_boxes: Reads the lesion boxes, which few ask for.
+        cached: What a cache knows of it, which then holds readout rows in place of k-space.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Scan:
     cell: Cell | None = None
     data_range: float | None = None
     find_boxes: Callable[[], tuple[Box, ...]] = tuple
+    cached: CachedSource | None = None
 
     @property
     def slices(self) -> int:
@@ -114,7 +117,7 @@ class Scan:
             (Z, C, H, W) complex64, centre at index N//2.
 
         Raises:
-            DataError: The file cannot be read; the message names it.
+            DataError: The file cannot be read, or is a cache; the message names it.
         """
         return self.source.kspace(_as_slice(z))
 
@@ -146,6 +149,8 @@ class Scan:
     @cached_property
     def id(self) -> str:
         """A content hash of the shape and the middle slice's k-space; names play no part."""
+        if self.cached is not None:
+            return self.cached.id
         digest = hashlib.sha256(repr(self.shape).encode())
         digest.update(np.ascontiguousarray(self.kspace(self.slices // 2)).tobytes())
         return digest.hexdigest()[:16]

@@ -31,7 +31,7 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-PAGES = {"how-it-works.md": 11, "noise-and-coils.md": 4}
+PAGES = {"how-it-works.md": 11, "noise-and-coils.md": 4, "plan.md": 2}
 
 
 @pytest.mark.parametrize(("page", "count"), PAGES.items())

@@ -50,7 +50,7 @@ def train(
         raise SettingsError("train", "too little", "a recipe, --data and --out", do)
     where = choose_device(device)
     with _Shown(quiet) as shown:
-        hooks = runs.Hooks(shown.update, warn, limit)
+        hooks = runs.Hooks(shown.update, warn, shown.say, limit)
         try:
             if resume is not None:
                 runs.resume(resume, data, given, where, hooks)
@@ -97,6 +97,10 @@ class _Shown:
 
     def close(self) -> None:
         self.bar.stop()
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            typer.echo(text, err=True)
 
     def update(self, progress: Progress) -> None:
         loss = "" if progress.loss is None else f"  loss {progress.loss:.4f}"

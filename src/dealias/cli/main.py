@@ -9,11 +9,14 @@ import typer
 
 import dealias
 from dealias.cli import (
+    cmd_cache,
     cmd_check,
     cmd_demo,
+    cmd_doctor,
     cmd_evaluate,
     cmd_export,
     cmd_models,
+    cmd_plan,
     cmd_recipes,
     cmd_reconstruct,
     cmd_report,
@@ -30,6 +33,9 @@ COMMANDS = (
     cmd_evaluate,
     cmd_report,
     cmd_simulate,
+    cmd_cache,
+    cmd_plan,
+    cmd_doctor,
     cmd_recipes,
     cmd_models,
     cmd_export,

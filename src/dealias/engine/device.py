@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import torch
 
 from dealias.errors import SettingsError
@@ -44,3 +47,15 @@ def usable_cuda(index: int) -> bool:
     return any(
         arch[:-1] == str(major) and arch[-1:].isdigit() and int(arch[-1]) <= minor for arch in built
     )
+
+
+def device_name(device: torch.device) -> str:
+    """What a device calls itself, such as "AMD EPYC" or "NVIDIA GeForce GTX 1080"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

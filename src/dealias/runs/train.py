@@ -14,14 +14,17 @@ from dealias.config.compose import load_recipe, recipe_from
 from dealias.config.schema import Recipe
 from dealias.config.strict import read_yaml, write_yaml
 from dealias.data.catalogue import open_split
+from dealias.data.narrow import refuse_cache
 from dealias.data.remask import training_mask
 from dealias.errors import CheckpointError, DataError
 from dealias.inference.bundle import save_bundle
 from dealias.metrics.protocol import protocol_named
 from dealias.models.table import build_network
 from dealias.randomness import torch_seed
+from dealias.runs.budget import Choice, choose, compare
 from dealias.runs.folder import SETTINGS, RunFolder
 from dealias.runs.signals import stopping
+from dealias.scan.measurement import Needs
 from dealias.scan.profile import Profile
 from dealias.scan.scan import Scan
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
@@ -38,11 +41,13 @@ class Hooks:
     Attributes:
         progress: Told of every step.
         warn: Told of everything that is not as it should be.
+        say: Told what the run chose by itself.
         time_limit: Seconds, or None.
     """
 
     progress: Callable[[Progress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda text: None
+    say: Callable[[str], None] = lambda text: None
     time_limit: float | None = None
 
 
@@ -64,8 +69,10 @@ def start(
         UserError: See training.loop.train; SettingsError for the recipe and the folder.
     """
     recipe = load_recipe(recipe_name, overrides)
-    scans = open_split(data, recipe.data.train), open_split(data, recipe.data.val)
+    _refuse_policy(recipe)
+    scans = _scans(data, recipe)
     _no_overlap(*scans)
+    choice = choose(recipe, scans, device, hooks.warn)
     facts = {
         "dealias": dealias.__version__,
         "recipe": recipe.name,
@@ -74,9 +81,10 @@ def start(
         "data": str(data),
         "environment": environment(device),
         "resumed": [],
+        "memory": choice.recorded() if choice is not None else None,
     }
     folder = RunFolder.create(out, facts, write_yaml(recipe.model_dump(mode="json")))
-    _run(folder, recipe, scans, device, hooks)
+    _run(folder, recipe, scans, device, hooks, choice)
 
 
 def resume(
@@ -104,38 +112,58 @@ def resume(
         changed = _difference(before.network.model_dump(), recipe.network.model_dump())
         do = "start a new run for another network"
         raise CheckpointError(f"run '{path}'", f"another network ({changed})", "the same", do)
+    _refuse_policy(recipe)
     root = data or Path(facts["data"])
-    scans = open_split(root, recipe.data.train), open_split(root, recipe.data.val)
+    scans = _scans(root, recipe)
     _same_data(folder, scans[0])
     if overrides:
         (path / SETTINGS).write_text(write_yaml(recipe.model_dump(mode="json")))
-    folder.record(resumed=[*facts.get("resumed", []), {"overrides": overrides}])
-    _run(folder, recipe, scans, device, hooks)
+    choice = choose(recipe, scans, device, hooks.warn, facts.get("memory"))
+    memory = choice.recorded() if choice is not None else None
+    folder.record(resumed=[*facts.get("resumed", []), {"overrides": overrides}], memory=memory)
+    _run(folder, recipe, scans, device, hooks, choice)
 
 
 def _run(
     folder: RunFolder, recipe: Recipe, scans: tuple[tuple[Scan, ...], tuple[Scan, ...]],
-    device: torch.device, hooks: Hooks,
+    device: torch.device, hooks: Hooks, choice: Choice | None,
 ) -> None:  # fmt: skip
+    recipe = choice.within(recipe) if choice is not None else recipe
     torch.manual_seed(torch_seed(recipe.training.seed, "weights"))
     network = build_network(recipe.network)
-    recipe.memory.apply(network)
 
     def warn(text: str) -> None:
         folder.log(f"warning: {text}")
         hooks.warn(text)
 
+    def say(text: str) -> None:
+        folder.log(text)
+        hooks.say(text)
+
+    memory = recipe.memory.on(device, warn)
+    memory.apply(network)
+
     with folder.locked(), stopping() as stop:
+        if choice is not None:
+            say(choice.text)
+        if choice is not None and choice.planned is not None:
+            say(compare(recipe, network, scans[0], device, choice.planned))
         folder.log("training")
         train(
             TrainingJob(
                 network, recipe.masks, recipe.loss, recipe.optimiser, recipe.schedule,
                 recipe.training, *scans, protocol_named(recipe.protocol), folder.main, device, stop,
-                hooks.time_limit, hooks.progress, warn, recipe.model_dump(mode="json"),
+                hooks.time_limit, hooks.progress, warn, recipe.model_dump(mode="json"), memory,
             )
         )  # fmt: skip
         save_best(folder, recipe, scans[0], warn)
         folder.log("finished")
+
+
+def _refuse_policy(recipe: Recipe) -> None:
+    """A policy that cannot work is refused before anything is written."""
+    with torch.device("meta"):
+        recipe.memory.apply(build_network(recipe.network))
 
 
 def save_best(
@@ -155,6 +183,14 @@ def save_best(
     ]
     profile = Profile.of(scans, masks)
     save_bundle(folder.model, network, recipe.network, profile=profile, protocol=recipe.protocol)
+
+
+def _scans(root: Path, recipe: Recipe) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
+    """Training and validation scans; a cache that does not serve the network is refused here."""
+    scans = open_split(root, recipe.data.train), open_split(root, recipe.data.val)
+    for part in scans:
+        refuse_cache(part, Needs(readout_crop=recipe.network.readout_crop), recipe.masks)
+    return scans
 
 
 def _no_overlap(train_scans: tuple[Scan, ...], val_scans: tuple[Scan, ...]) -> None:

@@ -1,0 +1,103 @@
+"""How large the data are that a plan is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dealias.data.remask import MaskSettings
+from dealias.errors import SettingsError
+from dealias.io.mask import load_mask
+from dealias.physics.sampling.table import FAMILIES
+from dealias.scan.measurement import Needs
+from dealias.scan.scan import Scan
+
+
+@dataclass(frozen=True)
+class Size:
+    """The largest slice of a data set, and how many slices there are.
+
+    Attributes:
+        coils: C.
+        hw: (H, W) of k-space.
+        target_hw: (H, W) of the image that is scored.
+        slices: Of an epoch, or None where unknown.
+        val_slices: Of a validation.
+        two_axes: Whether masks run over both axes, so that no readout can be transformed first.
+    """
+
+    coils: int
+    hw: tuple[int, int]
+    target_hw: tuple[int, int]
+    slices: int | None = None
+    val_slices: int = 0
+    two_axes: bool = False
+
+    def __str__(self) -> str:
+        sizes = "x".join(map(str, (self.coils, *self.hw)))
+        return f"{sizes}, target {self.target_hw[0]}x{self.target_hw[1]}"
+
+
+def size_of_text(shape: str, target: str | None, slices: int | None, masks: MaskSettings) -> Size:
+    """A size from the command line.
+
+    Args:
+        shape: "16x640x368": coils, readout, phase encode.
+        target: "384x384", or None for the whole field of view.
+        slices: Of an epoch, or None.
+        masks: The recipe's.
+
+    Raises:
+        SettingsError: A shape that is none.
+    """
+    coils, height, width = _sizes("--shape", shape, 3)
+    rows, columns = _sizes("--target", target, 2) if target is not None else (height, width)
+    two = _two_axes(masks, ())
+    return Size(coils, (height, width), (rows, columns), slices, 0, two)
+
+
+def size_of_scans(
+    train: Sequence[Scan], val: Sequence[Scan], needs: Needs, masks: MaskSettings
+) -> Size:
+    """The size of a data set: its largest training slice, as the network will see it.
+
+    Args:
+        train: Training scans, at least one.
+        val: Validation scans.
+        needs: What the network asks for.
+        masks: The recipe's.
+    """
+    largest = max(train, key=lambda scan: _elements(scan, needs))
+    return Size(
+        largest.shape[1],
+        (largest.shape[2], largest.shape[3]),
+        largest.geometry.target_hw,
+        sum(scan.slices for scan in train),
+        sum(scan.slices for scan in val),
+        _two_axes(masks, train),
+    )
+
+
+def _elements(scan: Scan, needs: Needs) -> int:
+    start, stop = needs.rows(scan.shape[2], scan.geometry.target_hw[0])
+    return scan.shape[1] * (stop - start) * scan.shape[3]
+
+
+def _two_axes(masks: MaskSettings, scans: Sequence[Scan]) -> bool:
+    if masks.kind == "stored":
+        return any(scan.mask is not None and len(scan.mask.axes) == 2 for scan in scans)
+    if masks.file is not None:
+        return len(load_mask(masks.file).axes) == 2
+    # a family's masks are all alike in this; a small one is drawn in no time
+    drawn = FAMILIES[masks.kind].draw((64, 64), 2, 0.2, np.random.default_rng(0))
+    return len(drawn.axes) == 2
+
+
+def _sizes(option: str, text: str, count: int) -> list[int]:
+    parts = text.lower().split("x")
+    if len(parts) != count or not all(part.isdigit() and int(part) > 0 for part in parts):
+        example = {3: "coils x readout x phase encode, such as 16x640x368", 2: "such as 384x384"}
+        raise SettingsError(option, f"'{text}'", example[count])
+    return [int(part) for part in parts]

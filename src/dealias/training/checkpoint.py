@@ -7,9 +7,12 @@ and `best` are small files that name a folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,13 +181,34 @@ class Checkpoints:
 
 def _write(values: dict[str, Any], path: Path) -> None:
     try:
-        with path.open("wb") as file:
+        with _undisturbed(), path.open("wb") as file:
             torch.save(values, file)
     except RuntimeError as error:
         # torch's own error does not say that the disk is full; the one behind it does
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hear of a dead data worker only afterwards.
+
+    torch raises that error from its handler of SIGCHLD, wherever the process happens to be; in
+    the middle of `torch.save` it would close the file under a C++ writer, which then aborts.
+    """
+    handler = signal.getsignal(signal.SIGCHLD)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    signal.signal(signal.SIGCHLD, lambda number, frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+    if heard:
+        handler(signal.SIGCHLD, None)
 
 
 def read_checkpoint(folder: Path) -> tuple[TrainState, dict[str, Any]]:

@@ -17,12 +17,12 @@ from dealias.models.network import Network
 from dealias.models.table import build_network
 from dealias.models.unet import UnetSettings
 from dealias.models.varnet import VarNetSettings
-from dealias.runs.footprint import Footprint, optimiser_bytes
+from dealias.runs.footprint import Footprint
 from dealias.runs.plan import footprint_of
 from dealias.runs.rehearsal import blank_batch, infer_once, train_once
 from dealias.runs.search import candidates
 from dealias.runs.size import Size
-from dealias.training.optimiser import OptimiserSettings
+from dealias.training.optimiser import OptimiserSettings, state_bytes
 
 CPU = torch.device("cpu")
 SMALL = VarNetSettings(cascades=2, channels=8, pools=1, sens_channels=6, sens_pools=1)
@@ -140,7 +140,7 @@ def test_inference_within_5_percent_of_the_allocator(name: str, allocator_peak: 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_keeps_two_moments(name: Any) -> None:
-    assert optimiser_bytes(OptimiserSettings(name=name), 1_000_000) == 2_000_000
+    assert state_bytes(OptimiserSettings(name=name), 1_000_000) == 2_000_000
 
 
 def test_gradients_of_earlier_batches_are_there_from_the_beginning() -> None:

@@ -29,6 +29,7 @@ class Known:
 
     def __init__(self, operation: Operation, inplace: bool, several: bool, sure: bool) -> None:
         self.operation, self.inplace, self.several, self.sure = operation, inplace, several, sure
+        self.single = sure and not several
         self._outputs = [(one.shape, one.stride, one.dtype) for one in operation.outputs]
 
     def again(self, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -54,7 +55,8 @@ class Memory:
         Returns:
             What is known of it, and what it gives.
         """
-        key = (func, *map(_spec, args), *kwargs, *map(_spec, kwargs.values()))
+        # an overload lives as long as torch does, and its own hash is slow
+        key = (id(func), *map(_spec, args), *kwargs, *map(_spec, kwargs.values()))
         known = self._known.get(key)
         if known is not None and known.sure:
             return known, known.again(args, kwargs)

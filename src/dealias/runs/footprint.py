@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from dealias.config.schema import Recipe
-from dealias.data.samples import Batch
 from dealias.engine.ceilings import Ceilings
 from dealias.engine.count import Count
 from dealias.engine.counting import Counter
@@ -20,9 +19,9 @@ from dealias.engine.replay import Memory
 from dealias.engine.workspace import Workspace
 from dealias.models.network import Network
 from dealias.models.table import build_network
-from dealias.runs.rehearsal import blank_batch, infer_once, train_once
+from dealias.runs.rehearsal import blank_batch, infer_once, inputs_of, train_once
 from dealias.runs.size import Size
-from dealias.training.optimiser import OptimiserSettings, build_optimiser
+from dealias.training.optimiser import state_bytes
 
 Begin = Callable[[int], Callable[[int], None]]
 """Told how many operations will be measured; gives whom to tell of each that was."""
@@ -129,7 +128,7 @@ class Footprint:
             for parameter in network.parameters():
                 parameter.grad = torch.empty_like(parameter)
                 held.append(parameter.grad)
-        counter = Counter(_held(network), _inputs(batch), _SEEN, held)
+        counter = Counter(_held(network), inputs_of(batch), _SEEN, held)
         with counter:
             train_once(network, batch, self.recipe.loss, META)
         return counter.count(one.grad for one in network.parameters() if one.grad is not None)
@@ -138,7 +137,7 @@ class Footprint:
         """One slice."""
         network = self.network(policy).eval()
         batch = blank_batch(self.size, network.needs, 1)
-        counter = Counter(_held(network), _inputs(batch), _SEEN)
+        counter = Counter(_held(network), inputs_of(batch), _SEEN)
         with counter:
             infer_once(network, batch, META)
         return counter.count()
@@ -154,7 +153,7 @@ class Footprint:
         training = self.recipe.training
         return Need(
             policy, found,
-            optimiser_bytes(self.recipe.optimiser, found.weights),
+            state_bytes(self.recipe.optimiser, found.weights),
             found.weights if training.ema is not None else 0,
             CONTEXT if self.device == "cuda" else 0,
             self._step_seconds(found),
@@ -186,19 +185,5 @@ class Footprint:
         return self.recipe.training.accumulation * found.seconds + update
 
 
-def optimiser_bytes(settings: OptimiserSettings, weights: int) -> int:
-    """State of an optimiser for so many bytes of weights: seen on a small parameter."""
-    small = torch.nn.Parameter(torch.zeros(1000))
-    small.grad = torch.zeros_like(small)
-    optimiser = build_optimiser(settings, torch.nn.ParameterList([small]))
-    optimiser.step()
-    state = [one for one in optimiser.state[small].values() if torch.is_tensor(one) and one.ndim]
-    return sum(one.nbytes for one in state) * weights // small.nbytes
-
-
 def _held(network: Network) -> list[torch.Tensor]:
     return [*network.parameters(), *network.buffers()]
-
-
-def _inputs(batch: Batch) -> list[torch.Tensor]:
-    return [batch.kspace_BSCHW, batch.target_BHW, batch.foreground_BHW, batch.range_B]

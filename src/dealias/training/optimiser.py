@@ -36,3 +36,13 @@ def build_optimiser(settings: OptimiserSettings, network: nn.Module) -> torch.op
         betas=settings.betas,
         weight_decay=settings.weight_decay,
     )
+
+
+def state_bytes(settings: OptimiserSettings, weights: int) -> int:
+    """State of an optimiser for so many bytes of weights: seen on a small parameter."""
+    small = nn.Parameter(torch.zeros(1000))
+    small.grad = torch.zeros_like(small)
+    optimiser = build_optimiser(settings, nn.ParameterList([small]))
+    optimiser.step()
+    state = [one for one in optimiser.state[small].values() if torch.is_tensor(one) and one.ndim]
+    return sum(one.nbytes for one in state) * weights // small.nbytes

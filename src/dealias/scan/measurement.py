@@ -158,24 +158,48 @@ def measure(
     axes = masks[0].axes
     mask = _broadcastable([mask.lines for mask in masks], device)
     acs = _broadcastable([mask.acs_lines() for mask in masks], device)
-    zero = torch.zeros((), dtype=kspace_BSCHW.dtype, device=device)
-    kspace = torch.where(mask, kspace_BSCHW, zero)
-    if hybrid is None:
-        encoded, first = kspace.shape[-2], 0
-        scale_B = power_of_two(torch.view_as_real(kspace).abs().flatten(1).amax(1))
-        kspace = kspace * scale_B[:, None, None, None, None]
-        kspace = ifft(kspace, (-2,)) if axes == (-1,) else kspace
-    else:
+    encoded, first = kspace_BSCHW.shape[-2], 0
+    if hybrid is not None:
         refuse_planes("the cache", axes)
         encoded, first = hybrid.encoded, hybrid.rows[0]
-        scale_B, factor_BS = hybrid.scales(mask[:, 0, 0, 0])
-        kspace = kspace * factor_BS[..., None, None, None]
     start, stop = _window(needs, axes, encoded, target_hw)
-    refuse_unless_kept("the cache", (first, first + kspace.shape[-2]), (start, stop), encoded)
-    # contiguous: a view would keep the rows outside it alive
-    kspace = kspace[..., start - first : stop - first, :].contiguous()
+    kept = (first, first + kspace_BSCHW.shape[-2])
+    refuse_unless_kept("the cache", kept, (start, stop), encoded)
+    rows = (start - first, stop - first)
+    if hybrid is not None:
+        scale_B, factor_BS = hybrid.scales(mask[:, 0, 0, 0])
+        kspace = _coil_by_coil(kspace_BSCHW, mask, factor_BS, (), rows)
+    else:
+        scale_B = power_of_two(_peak(kspace_BSCHW, mask))
+        transformed = (-2,) if axes == (-1,) else ()
+        kspace = _coil_by_coil(kspace_BSCHW, mask, scale_B[:, None], transformed, rows)
     sens_BSCHW = sens_BSCHW[..., start:stop, :] if sens_BSCHW is not None else None
     return Measurement(kspace, mask, acs, axes, target_hw, scale_B, sens_BSCHW)
+
+
+def _peak(kspace_BSCHW: Tensor, mask_B11HW: Tensor) -> Tensor:
+    """The largest |real| or |imaginary| part of each item's samples, (B,)."""
+    zero = torch.zeros((), dtype=kspace_BSCHW.dtype, device=kspace_BSCHW.device)
+    peaks = [
+        torch.view_as_real(torch.where(mask_B11HW[:, :, 0], coil, zero)).abs().flatten(1).amax(1)
+        for coil in kspace_BSCHW.unbind(2)
+    ]
+    return torch.stack(peaks).amax(0)
+
+
+def _coil_by_coil(
+    kspace_BSCHW: Tensor, mask_B11HW: Tensor, factor_BS: Tensor, axes: tuple[int, ...],
+    rows: tuple[int, int],
+) -> Tensor:  # fmt: skip
+    """Mask, scale, transform over `axes` and crop, holding one coil beside what comes out."""
+    zero = torch.zeros((), dtype=kspace_BSCHW.dtype, device=kspace_BSCHW.device)
+    shape = kspace_BSCHW.shape
+    out = kspace_BSCHW.new_empty((*shape[:3], rows[1] - rows[0], shape[-1]))
+    for number, coil in enumerate(kspace_BSCHW.unbind(2)):
+        scaled = torch.where(mask_B11HW[:, :, 0], coil, zero) * factor_BS[..., None, None]
+        image = ifft(scaled, axes) if axes else scaled
+        out[:, :, number] = image[..., rows[0] : rows[1], :]
+    return out
 
 
 def _window(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from dealias.models.table import NETWORKS
 from dealias.physics.fourier import fft
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.sampling.snu import snu_mask
-from dealias.scan.measurement import Measurement, Needs, measure, residual
+from dealias.scan.measurement import Measurement, measure, residual
 
 every_network = pytest.mark.parametrize("entry", list(NETWORKS), ids=lambda entry: entry.name)
 
@@ -43,7 +44,14 @@ def run(network: Network, y: torch.Tensor, acceleration: int = 4) -> torch.Tenso
     return m.window(network(m).image_BHW)
 
 
+def with_adjacent(y: torch.Tensor, network: Network) -> torch.Tensor:
+    """A slice between others that are a little brighter and darker."""
+    reach = network.needs.slices // 2
+    return torch.cat([y * (1 + 0.1 * step) for step in range(-reach, reach + 1)], dim=1)
+
+
 def measured(network: Network, y: torch.Tensor, mask: SamplingMask) -> Measurement:
+    y = with_adjacent(y, network)
     return measure(y, [mask] * len(y), (y.shape[-2], y.shape[-1]), network.needs)
 
 
@@ -70,6 +78,8 @@ def test_any_size_and_coils_give_images_and_gradients(
     assert (image >= 0).all()
     image.square().mean().backward()
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
 
@@ -157,8 +167,8 @@ def test_it_runs_on_meta(entry: NetworkEntry) -> None:
 @every_network
 def test_cropped_rows_leave_the_measurement_alone(entry: NetworkEntry) -> None:
     network = build(entry, readout_crop=2)
-    assert network.needs == Needs(readout_crop=2)
-    y = kspace(hw=(64, 36))
+    assert network.needs == dataclasses.replace(build(entry).needs, readout_crop=2)
+    y = with_adjacent(kspace(hw=(64, 36)), network)
     m = measure(y, [snu_mask(36, 4)], (24, 36), network.needs)
     estimate = network(m)
     assert estimate.image_BHW.shape == (1, 28, 36)
@@ -172,7 +182,7 @@ def test_it_learns_a_slice(entry: NetworkEntry) -> None:
     full = SamplingMask(np.ones(36, bool), (0, 36))
     m = measured(network, y, full)
     target = m.window(m.zero_filled())
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
     losses = []
     for _ in range(40):
         loss = (run(network, y) - target).square().mean()
@@ -180,7 +190,7 @@ def test_it_learns_a_slice(entry: NetworkEntry) -> None:
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert min(losses[-5:]) < losses[0] / 3
+    assert min(losses[-5:]) < losses[0] / 6
 
 
 def test_varnet_without_refinement_is_zero_filled_with_a_small_residual() -> None:

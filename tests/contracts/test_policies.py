@@ -12,8 +12,9 @@ import torch
 
 from dealias.engine.offload import Boundaries
 from dealias.engine.policies import MemoryPolicy
+from dealias.engine.precision import borders, set_precision
 from dealias.errors import SettingsError
-from dealias.models.network import Network, NetworkEntry, Unit
+from dealias.models.network import Network, NetworkEntry, Unit, plain
 from dealias.models.table import NETWORKS
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
@@ -76,17 +77,21 @@ def build(entry: NetworkEntry, policy: MemoryPolicy = KEEP) -> Network:
     return network
 
 
-def kspace(device: str = "cpu") -> torch.Tensor:
+def kspace(slices: int, device: str = "cpu") -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    y = torch.randn(2, 1, COILS, 16, 20, dtype=torch.complex128, generator=generator)
+    y = torch.randn(2, slices, COILS, 16, 20, dtype=torch.complex128, generator=generator)
     return (y + 2).to(device)
 
 
 def image_of(network: Network, device: str = "cpu") -> torch.Tensor:
-    y = kspace(device)
+    y = kspace(network.needs.slices, device)
     m = measure(y, [snu_mask(20, 4)] * 2, (16, 20), network.needs)
     torch.manual_seed(7)
     return m.window(network(m).image_BHW)
+
+
+def trained(network: Network) -> dict[str, torch.nn.Parameter]:
+    return {name: p for name, p in network.named_parameters() if p.requires_grad}
 
 
 def results(network: Network) -> list[torch.Tensor]:
@@ -94,7 +99,7 @@ def results(network: Network) -> list[torch.Tensor]:
     network.zero_grad()
     image = image_of(network)
     image.square().mean().backward()
-    gradients = {name: p.grad for name, p in network.named_parameters()}
+    gradients = {name: p.grad for name, p in trained(network).items()}
     assert all(gradient is not None for gradient in gradients.values()), gradients
     return [image.detach(), *(g for g in gradients.values() if g is not None)]
 
@@ -127,6 +132,28 @@ def test_images_and_gradients_are_the_plain_ones(entry: NetworkEntry, policy: Me
         # the very same kernels on the very same numbers, dropout included
         assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
     assert off(found, wanted) < 1e-10
+
+
+@functools.cache
+def kept_in_half(name: str, coils: int | None) -> list[torch.Tensor]:
+    """In bf16, nothing recomputed; chunks of coils stay, as they are rounded differently."""
+    network = build(NETWORKS[name], MemoryPolicy(coils=coils))
+    set_precision(network, "bf16")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dealias.engine.recompute.recompute", plain)
+        return results(network)
+
+
+@pytest.mark.parametrize(
+    ("entry", "policy"), [pair for pair in PAIRS if borders(build(pair[0]))], ids=named
+)
+def test_in_half_precision_too(entry: NetworkEntry, policy: MemoryPolicy) -> None:
+    network = build(entry, policy)
+    set_precision(network, "bf16")
+    found, wanted = results(network), kept_in_half(entry.name, policy.coils)
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert off(found, plain_results(entry.name)) > 1e-4  # it was in half precision
+    assert all(one.dtype == torch.float64 for one in found)
 
 
 @every_pair
@@ -205,7 +232,7 @@ def test_it_runs_on_meta(entry: NetworkEntry, policy: MemoryPolicy) -> None:
     policy.apply(network)
     image = image_of(network, "meta")
     image.square().mean().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert all(parameter.grad is not None for parameter in trained(network).values())
 
 
 @every_pair

@@ -57,7 +57,8 @@ class VarNet(Network):
     def __init__(self, settings: VarNetSettings) -> None:
         super().__init__()
         self.needs = Needs(readout_crop=settings.readout_crop)
-        self.sensitivity = SensitivityNetwork(settings.sens_channels, settings.sens_pools)
+        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
+        self.sensitivity = SensitivityNetwork(NormalisedDenoiser(maps))
         self.cascades = nn.ModuleList(
             VarNetCascade(settings.channels, settings.pools) for _ in range(settings.cascades)
         )

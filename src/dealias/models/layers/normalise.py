@@ -1,67 +1,72 @@
-"""A denoiser of complex images: two real channels, normalised, padded, and all of it undone."""
+"""A denoiser of complex images: real channels, normalised, padded, and all of it undone."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PAD_TO = 16
+from dealias.models.network import Runner, plain
 
 
 class NormalisedDenoiser(nn.Module):
-    """E2E-VarNet's wrapper of a U-Net (Sriram et al. 2020).
+    """E2E-VarNet's wrapper of a U-Net (Sriram et al. 2020), and PromptMR's.
 
-    Real and imaginary parts are each normalised by their mean and unbiased standard deviation over
-    the image, so the whole is equivariant to scale; zero-padded to a multiple of 16; and, after the
-    network, unpadded and un-normalised. An image without variance gives its mean, zeros stay zeros.
+    Channels are normalised by their mean and unbiased standard deviation, so the whole is
+    equivariant to scale; zero-padded; and, after the network, unpadded and un-normalised. An image
+    without variance gives its mean, zeros stay zeros.
 
     Args:
-        network: Takes and gives (N, 2S, H, W) real.
+        network: Takes and gives (N, 2S, H, W) real; its layers compute in the precision of what
+            they are given, as those of `layers.convolution` do. It may take more, and give more in
+            a tuple (a history).
+        groups: Of channels with a mean of their own: 2 for the real and the imaginary parts, 1 for
+            all together.
+        multiple: What H and W are padded to.
 
     Attributes:
-        compute_dtype: The network's precision; None keeps the image's. The cast stands here alone:
-            normalisation and physics keep theirs.
+        compute_dtype: The network's precision; None keeps the image's. Normalisation and physics
+            keep theirs.
+        runner: Runs the network: plain, or compiled. It sees real tensors alone.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, groups: int = 2, multiple: int = 16) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.groups, self.multiple = network, groups, multiple
         self.compute_dtype: torch.dtype | None = None
+        self.runner: Runner = plain
 
-    def forward(self, x_NSHW: Tensor) -> Tensor:
-        """(N, S, H, W) complex to the same."""
+    def forward(self, x_NSHW: Tensor, *context: Any) -> Any:
+        """(N, S, H, W) complex to the same; with what else the network gives, in a tuple."""
         # channels: the real parts of all S, then the imaginary parts
         channels = torch.cat([x_NSHW.real, x_NSHW.imag], dim=1)
-        scaled, mean, std = _normalise(channels)
+        scaled, mean, std = _normalise(channels, self.groups)
         height, width = scaled.shape[-2:]
-        pads = (*_pads(width), *_pads(height))
-        y = self._run(F.pad(scaled, pads))
+        pads = (*_pads(width, self.multiple), *_pads(height, self.multiple))
+        y, *others = self._run(F.pad(scaled, pads), *context)
         y = y[..., pads[2] : pads[2] + height, pads[0] : pads[0] + width]
         y = y.reshape(*mean.shape[:2], -1) * std + mean
         real, imag = y.reshape(channels.shape).chunk(2, dim=1)
-        return torch.complex(real.contiguous(), imag.contiguous())
+        image_NSHW = torch.complex(real.contiguous(), imag.contiguous())
+        return (image_NSHW, *others) if others else image_NSHW
 
-    def _run(self, x: Tensor) -> Tensor:
-        if self.compute_dtype is None or self.compute_dtype == x.dtype:
-            return self.network(x)
-        return _cast_call(self.network, x, self.compute_dtype)
+    def _run(self, x: Tensor, *context: Any) -> tuple[Any, ...]:
+        dtype = x.dtype if self.compute_dtype is None else self.compute_dtype
+        out = self.runner(self.network, x.to(dtype), *context)
+        y, *others = out if isinstance(out, tuple) else (out,)
+        return y.to(x.dtype), *others
 
 
-def _normalise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    groups = x.reshape(x.shape[0], 2, -1)
+def _normalise(x: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    groups = x.reshape(x.shape[0], count, -1)
     mean = groups.mean(dim=2, keepdim=True)
     std = groups.std(dim=2, keepdim=True)
     safe = torch.where(std == 0, torch.ones_like(std), std)
     return ((groups - mean) / safe).reshape(x.shape), mean, std
 
 
-def _pads(size: int) -> tuple[int, int]:
-    extra = ((size - 1) | (PAD_TO - 1)) + 1 - size
+def _pads(size: int, multiple: int) -> tuple[int, int]:
+    extra = -size % multiple
     return extra // 2, extra - extra // 2
-
-
-def _cast_call(network: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Run a module in another precision; its parameters stay float32 masters."""
-    cast = {name: value.to(dtype) for name, value in network.named_parameters()}
-    return torch.func.functional_call(network, cast, (x.to(dtype),)).to(x.dtype)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
 from dealias.models.layers.norm import normalised_leaky_relu
 from dealias.models.network import Block
 
@@ -17,8 +18,8 @@ class ConvBlock(Block):
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
-        self.first = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.first = Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.second = Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class UpBlock(Block):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.convolution = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
+        self.convolution = ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, 2H, 2W)."""
@@ -70,7 +71,7 @@ class UNet(nn.Module):
         self.decode = nn.ModuleList(
             ConvBlock(2 * width, width, dropout) for width in reversed(widths[:-1])
         )
-        self.last = nn.Conv2d(widths[0], out_channels, 1)
+        self.last = Conv2d(widths[0], out_channels, 1)
         self.memory_format = torch.channels_last
 
     def forward(self, x: Tensor) -> Tensor:

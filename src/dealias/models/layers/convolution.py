@@ -1,0 +1,33 @@
+"""Convolutions that compute in the precision of what they are given."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Conv2d(nn.Conv2d):
+    """nn.Conv2d, its weights cast to its input's precision each time it runs.
+
+    The weights stay float32 and get float32 gradients. As the cast is part of the layer, whatever
+    runs the layer again for the backward pass casts again.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, H', W'), in the precision of x."""
+        weight, bias = _like(self.weight, x), _like(self.bias, x)
+        return self._conv_forward(x, weight, bias)  # type: ignore[arg-type]
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """nn.ConvTranspose2d, its weights cast like those of `Conv2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, in, H, W) to (N, out, H', W'), in the precision of x."""
+        weight, bias = _like(self.weight, x), _like(self.bias, x)
+        settings = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return F.conv_transpose2d(x, weight, bias, *settings)  # type: ignore[arg-type]
+
+
+def _like(weight: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if weight is None else weight.to(x.dtype)

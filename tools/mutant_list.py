@@ -454,4 +454,32 @@ MUTANTS = [
         "",
         "tests/runs/test_budget.py",
     ),
+    Mutant(
+        "oldest-history-kept",
+        "src/dealias/models/layers/prompt_unet.py",
+        "seen.append((x, *earlier[:-1])",
+        "seen.append((x, *earlier[1:])",
+        "tests/models/test_promptmr_plus.py",
+    ),
+    Mutant(
+        "history-mixed-backwards",
+        "src/dealias/models/layers/prompt_unet.py",
+        "weights[1:], strict",
+        "weights[:0:-1], strict",
+        "tests/models/test_promptmr_plus.py",
+    ),
+    Mutant(
+        "peak-looks-off-the-mask",
+        "src/dealias/scan/measurement.py",
+        "torch.where(mask_B11HW[:, :, 0], coil, zero)).abs()",
+        "coil).abs()",
+        "tests/scan/test_measurement.py tests/data/test_cache_training.py",
+    ),
+    Mutant(
+        "dead-worker-heard-at-once",
+        "src/dealias/training/checkpoint.py",
+        "with _undisturbed(), path.open",
+        "with path.open",
+        "tests/training/test_checkpoint.py",
+    ),
 ]

@@ -54,6 +54,16 @@ def test_the_scale_is_a_power_of_two_so_that_values_keep_their_bits() -> None:
     assert ((peak >= 0.5) & (peak < 1)).all()
 
 
+def test_masked_and_full_data_have_the_same_scale_whatever_lies_off_the_mask() -> None:
+    y = kspace(1, 1, 2, 8, 9)
+    mask = every_third(9)
+    masked = torch.where(torch.tensor(mask.lines), y, 0)
+    y[..., 1] *= 1e6
+    full, alone = (measure(one, [mask], (8, 8), Needs()) for one in (y, masked))
+    assert torch.equal(full.scale_B, alone.scale_B)
+    assert torch.equal(full.kspace_BSCHW, alone.kspace_BSCHW)
+
+
 def test_cropped_rows_are_the_rows_of_the_uncropped_measurement() -> None:
     y = kspace(1, 1, 2, 20, 8, dtype=torch.complex128)
     whole = measure(y, [every_third(8)], (6, 8), Needs())

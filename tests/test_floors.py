@@ -12,8 +12,8 @@ FLOORS = [
     "physics", "scan", "metrics", "io", "classical", "data", "models", "engine", "inference",
     "evaluation", "training", "config", "runs", "report", "cli",
 ]  # fmt: skip
-# the Python API for notebooks stands on the roof beside cli
-ROOF = {"api"}
+# the Python API for notebooks and `python -m dealias` stand on the roof beside cli
+ROOF = {"api", "__main__"}
 
 
 def floor_of(module: str) -> int:

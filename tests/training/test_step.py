@@ -17,6 +17,7 @@ from dealias.errors import HealthError
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.scan.measurement import Needs
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
+from dealias.training.dealing import Share
 from dealias.training.loop import TrainingJob, train
 from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings, build_optimiser
@@ -46,7 +47,8 @@ def stepped(job: TrainingJob, groups: list[list[int]], clip: float | None = None
     optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     stepper = Stepper(network, optimiser, scaler, LossSettings(), clip, torch.device("cpu"))
-    result = stepper(batches)
+    names = tuple(name for batch in batches for name in batch.names)
+    result = stepper(Share(tuple(batches), tuple(range(len(batches))), names))
     assert result.applied
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 

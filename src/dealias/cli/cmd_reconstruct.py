@@ -65,39 +65,43 @@ def reconstruct(
 
     Example: dealias reconstruct runs/a data/leaderboard --out recon
     """
+    from dealias.atomic import write_json
     from dealias.cli.progress import bar, warn
     from dealias.data.catalogue import open_data
-    from dealias.engine.device import choose_device
+    from dealias.engine.joining import joined
     from dealias.inference.budget import seconds
     from dealias.inference.bundle import load_model
-    from dealias.inference.run import reconstruct_all
+    from dealias.inference.run import reconstruct_all, share
 
     limit = seconds(time_limit) if time_limit else None
-    chosen, where = mask_rule(mask), choose_device(device)
-    # whatever may be missing is said before the long work begins
-    if tune is None:
-        model_of, scans = always(load_model(model, where)), open_data(data)
-    else:
-        scans = open_data(data)
-        model_of = tuned(model, open_data(tune), chosen, protocol, where, quiet)
-    with bar("reconstruct", sum(scan.slices for scan in scans), quiet) as advance:
-        summary = reconstruct_all(
-            model_of,
-            scans,
-            out,
-            device=where,
-            mask=chosen,
-            batch=batch,
-            overwrite=overwrite,
-            time_limit=limit,
-            progress=advance,
-            warn=warn,
-        )
-    if json is not None:
-        from dealias.atomic import write_json
-
-        write_json(json, summary.to_json())
-    typer.echo(said(summary, out, data))
+    chosen = mask_rule(mask)
+    with joined(device) as (ranks, where):
+        quiet = quiet or not ranks.first
+        say: Callable[[str], None] = typer.echo if ranks.first else lambda text: None
+        # whatever may be missing is said before the long work begins
+        if tune is None:
+            model_of, scans = always(load_model(model, where)), open_data(data)
+        else:
+            scans = open_data(data)
+            model_of = tuned(model, open_data(tune), chosen, protocol, where, quiet, say)
+        mine = sum(scans[index].slices for index in share(scans, ranks))
+        with bar("reconstruct", mine, quiet) as advance:
+            summary = reconstruct_all(
+                model_of,
+                scans,
+                out,
+                device=where,
+                mask=chosen,
+                batch=batch,
+                overwrite=overwrite,
+                time_limit=limit,
+                progress=advance,
+                warn=warn if ranks.first else lambda text: None,
+                ranks=ranks,
+            )
+        if json is not None and ranks.first:
+            write_json(json, summary.to_json())
+        say(said(summary, out, data))
 
 
 def mask_rule(text: str | None) -> Callable[[Scan], SamplingMask | None]:
@@ -143,8 +147,11 @@ def tuned(
     protocol: str,
     device: torch.device,
     quiet: bool,
+    say: Callable[[str], None],
 ) -> Callable[[Scan], Model]:
     """What --tune says: the method with the settings that are best at a scan's acceleration.
+
+    Of several ranks each finds them by itself, and the first one says them.
 
     Raises:
         SettingsError: No classical method, or none that has settings to choose.
@@ -167,7 +174,7 @@ def tuned(
     models = {}
     for found, settings in best.items():
         spec = f"{method}:{','.join(f'{key}={value:g}' for key, value in settings.items())}"
-        typer.echo(f"X{found:g}: {spec}" if found else spec)
+        say(f"X{found:g}: {spec}" if found else spec)
         models[found] = load_model(spec, device)
 
     def model_of(scan: Scan) -> Model:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dealias.cli.progress import warn
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
     from dealias.training.loop import Progress
 
 
@@ -34,41 +40,39 @@ def train(
 
     Example: dealias train --resume runs/a
     """
-    from dealias.cli.progress import warn
-    from dealias.engine.device import choose_device
+    from dealias.engine.joining import joined
     from dealias.errors import SettingsError
     from dealias.inference.budget import seconds
     from dealias.runs import train as runs
-    from dealias.runs.signals import EXIT_CODES
-    from dealias.training.loop import Stopped
 
     given = list(arguments or [])
     limit = seconds(time_limit) if time_limit else None
-    folder = resume or out
-    if folder is None or (resume is None and (data is None or not given or "=" in given[0])):
+    if resume is None and (out is None or data is None or not given or "=" in given[0]):
         do = "dealias train RECIPE --data DATA --out RUN, or dealias train --resume RUN"
         raise SettingsError("train", "too little", "a recipe, --data and --out", do)
-    where = choose_device(device)
-    with _Shown(quiet) as shown:
-        hooks = runs.Hooks(shown.update, warn, shown.say, limit)
-        try:
-            if resume is not None:
-                runs.resume(resume, data, given, where, hooks)
-            elif data is not None:
-                runs.start(given[0], data, folder, given[1:], where, hooks)
-        except Stopped as stopped:
-            shown.close()
-            reason = str(stopped)
-            typer.echo(f"stopped ({reason}); continue with: dealias train --resume {folder}")
-            raise typer.Exit(EXIT_CODES.get(reason, 0)) from None
-    typer.echo(f"trained: {folder}/model")
-    typer.echo(f"next: dealias report {folder}")
+
+    def work(where: torch.device, hooks: runs.Hooks) -> None:
+        if resume is not None:
+            runs.resume(resume, data, given, where, hooks)
+        elif data is not None and out is not None:
+            runs.start(given[0], data, out, given[1:], where, hooks)
+
+    with joined(device) as (ranks, where), _Shown(quiet, ranks.first) as shown:
+        hooks = runs.Hooks(shown.update, shown.warn, shown.say, limit, ranks)
+        code = shown.until_stopped(lambda: work(where, hooks), resume or out)
+    if code is not None:
+        raise typer.Exit(code)
 
 
 class _Shown:
-    """A progress bar on a terminal; elsewhere a line now and then, so that logs show life."""
+    """A progress bar on a terminal; elsewhere a line now and then, so that logs show life.
 
-    def __init__(self, quiet: bool) -> None:
+    Args:
+        quiet: No progress.
+        speaks: Whether anything is shown or said: one rank alone does.
+    """
+
+    def __init__(self, quiet: bool, speaks: bool) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -78,12 +82,12 @@ class _Shown:
             TimeRemainingColumn,
         )
 
-        self.quiet = quiet
+        self.quiet, self.speaks = quiet or not speaks, speaks
         self.console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TimeRemainingColumn(), console=self.console,
-            disable=quiet or not self.console.is_terminal,
+            disable=self.quiet or not self.console.is_terminal,
         )  # fmt: skip
         self.task = self.bar.add_task("training", total=None)
         self.said = 0.0
@@ -97,6 +101,27 @@ class _Shown:
 
     def close(self) -> None:
         self.bar.stop()
+
+    def until_stopped(self, work: Callable[[], None], folder: Path | None) -> int | None:
+        """Do the work, and say how to go on; gives the exit code if it was stopped."""
+        from dealias.runs.signals import EXIT_CODES
+        from dealias.training.stops import Stopped
+
+        reason = None
+        try:
+            work()
+            said = f"trained: {folder}/model\nnext: dealias report {folder}"
+        except Stopped as stopped:
+            reason = str(stopped)
+            said = f"stopped ({reason}); continue with: dealias train --resume {folder}"
+        self.close()
+        if self.speaks:
+            typer.echo(said)
+        return EXIT_CODES.get(reason, 0) if reason is not None else None
+
+    def warn(self, text: str) -> None:
+        if self.speaks:
+            warn(text)
 
     def say(self, text: str) -> None:
         if not self.quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 import dealias
 from dealias.atomic import remove_stale
+from dealias.engine.ranks import ALONE, Ranks
 from dealias.errors import DataError
 from dealias.inference.budget import TimeBudget
 from dealias.inference.bundle import Model
@@ -76,8 +78,11 @@ def reconstruct_all(
     time_limit: float | None = None,
     progress: Callable[[int], None] = lambda slices: None,
     warn: Callable[[str], None] = lambda text: None,
+    ranks: Ranks = ALONE,
 ) -> RunSummary:
     """Reconstruct a data set into a folder, one file a volume.
+
+    Each volume is one rank's, and its file has the same bytes whichever that is.
 
     Args:
         model_of: Gives a scan's model, from `load_model`.
@@ -89,36 +94,63 @@ def reconstruct_all(
         overwrite: Replace reconstructions that exist.
         time_limit: Seconds all of it may take; more is warned of early, and goes on.
         progress: Called with the number of slices done since the last call.
-        warn: Called with each warning.
+        warn: Called with each warning; of several ranks, those of other ranks come at the end.
+        ranks: Which share the scans; the first one alone calls `progress` and `warn`.
 
     Returns:
-        What was written.
+        What was written by all ranks.
 
     Raises:
         DataError: An output exists, or a scan is refused; finished volumes stay.
         DiskError: The disk is full or may not be written.
+        Broken: A rank has left; finished volumes stay.
     """
     folders = output_folders(scans)
-    _refuse_existing(scans, [out / folder for folder in folders], overwrite)
-    budget = TimeBudget(sum(scan.slices for scan in scans), time_limit, warn)
+    # before any rank writes
+    ranks.from_first(lambda: _refuse_existing(scans, [out / one for one in folders], overwrite))
+    mine = share(scans, ranks)
+    budget = TimeBudget(sum(scans[index].slices for index in mine), time_limit, warn)
 
     def step(slices: int) -> None:
         budget.advance(slices)
         progress(slices)
 
-    volumes, names = [], set()
-    for scan, folder in zip(scans, folders, strict=True):
-        start, used, model = budget.seconds, mask(scan), model_of(scan)
+    found: dict[int, tuple[str, Written]] = {}
+    for index in mine:
+        scan, model = scans[index], model_of(scans[index])
+        start, used = budget.seconds, mask(scan)
         said = tuple(_warnings(model, scan, used))
         for text in said:
             warn(f"{scan.name}: {text}")
         result = reconstruct(model.reconstructor, scan, device, used, batch, step)
-        path = _write(out / folder, scan, result, model)
-        worst = _worst(result)
+        path = _write(out / folders[index], scan, result, model)
         file = path.relative_to(out).as_posix()
-        names.add(model.name)
-        volumes.append(Written(file, scan.slices, budget.seconds - start, worst, said))
-    return RunSummary(", ".join(sorted(names)), tuple(volumes), budget.seconds, time_limit)
+        seconds = budget.seconds - start
+        found[index] = model.name, Written(file, scan.slices, seconds, _worst(result), said)
+    return _summary(found, scans, ranks, budget, time_limit, warn)
+
+
+def share(scans: Sequence[Scan], ranks: Ranks) -> list[int]:
+    """Indices of the scans that this rank reconstructs."""
+    return ranks.deal([math.prod(scan.shape) for scan in scans])
+
+
+def _summary(
+    found: dict[int, tuple[str, Written]],
+    scans: Sequence[Scan],
+    ranks: Ranks,
+    budget: TimeBudget,
+    time_limit: float | None,
+    warn: Callable[[str], None],
+) -> RunSummary:
+    """What all ranks did, in the scans' order."""
+    everything = {index: one for part in ranks.gather(found) for index, one in part.items()}
+    for index in sorted(everything.keys() - found.keys()):
+        for text in everything[index][1].warnings:
+            warn(f"{scans[index].name}: {text}")
+    ordered = [everything[index] for index in sorted(everything)]
+    names = ", ".join(sorted({name for name, _ in ordered}))
+    return RunSummary(names, tuple(one for _, one in ordered), budget.seconds, time_limit)
 
 
 def _warnings(model: Model, scan: Scan, used: SamplingMask | None) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +16,21 @@ from dealias.config.schema import Recipe
 from dealias.config.strict import read_yaml, write_yaml
 from dealias.data.catalogue import open_split
 from dealias.data.narrow import refuse_cache
-from dealias.data.remask import training_mask
+from dealias.engine.compiled import compile_denoisers, refuse_compile
+from dealias.engine.precision import allow_tf32
+from dealias.engine.ranks import ALONE, Ranks
 from dealias.errors import CheckpointError, DataError
-from dealias.inference.bundle import save_bundle
 from dealias.metrics.protocol import protocol_named
 from dealias.models.table import build_network
 from dealias.randomness import torch_seed
 from dealias.runs.budget import Choice, choose, compare
+from dealias.runs.finish import save_best
 from dealias.runs.folder import SETTINGS, RunFolder
 from dealias.runs.signals import stopping
 from dealias.scan.measurement import Needs
-from dealias.scan.profile import Profile
 from dealias.scan.scan import Scan
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
 from dealias.training.loop import Progress, TrainingJob, environment, manifest_of, train
-
-PROFILED = 64
-"""Masks drawn to tell a model file what its training masks were like."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,14 @@ class Hooks:
         warn: Told of everything that is not as it should be.
         say: Told what the run chose by itself.
         time_limit: Seconds, or None.
+        ranks: Which train together; the first one alone calls the functions.
     """
 
     progress: Callable[[Progress], None] = lambda progress: None
     warn: Callable[[str], None] = lambda text: None
     say: Callable[[str], None] = lambda text: None
     time_limit: float | None = None
+    ranks: Ranks = ALONE
 
 
 def start(
@@ -72,19 +73,21 @@ def start(
     _refuse_policy(recipe)
     scans = _scans(data, recipe)
     _no_overlap(*scans)
-    choice = choose(recipe, scans, device, hooks.warn)
+    allow_tf32(recipe.training.tf32)
+    choice = hooks.ranks.from_first(lambda: choose(recipe, scans, device, hooks.warn))
     facts = {
         "dealias": dealias.__version__,
         "recipe": recipe.name,
         "overrides": overrides,
         # where the data lay, for --resume; this file is no part of a model or its export
         "data": str(data),
-        "environment": environment(device),
+        "environment": environment(device, hooks.ranks.size),
         "resumed": [],
         "memory": choice.recorded() if choice is not None else None,
     }
-    folder = RunFolder.create(out, facts, write_yaml(recipe.model_dump(mode="json")))
-    _run(folder, recipe, scans, device, hooks, choice)
+    if hooks.ranks.first:
+        RunFolder.create(out, facts, write_yaml(recipe.model_dump(mode="json")))
+    _run(RunFolder(out), recipe, scans, device, hooks, choice)
 
 
 def resume(
@@ -104,9 +107,12 @@ def resume(
         CheckpointError: The network's settings were changed, or no checkpoint can be used.
         UserError: See training.loop.train.
     """
-    folder = RunFolder.open(path)
-    facts = folder.facts()
-    before = recipe_from(read_yaml(path / SETTINGS), [], str(path / SETTINGS))
+    ranks, folder = hooks.ranks, RunFolder(path)
+    # one rank reads what one rank writes
+    facts, settings = ranks.from_first(
+        lambda: (RunFolder.open(path).facts(), read_yaml(path / SETTINGS))
+    )
+    before = recipe_from(settings, [], str(path / SETTINGS))
     recipe = recipe_from(before.model_dump(mode="json"), overrides, "overrides")
     if recipe.network != before.network:
         changed = _difference(before.network.model_dump(), recipe.network.model_dump())
@@ -115,12 +121,14 @@ def resume(
     _refuse_policy(recipe)
     root = data or Path(facts["data"])
     scans = _scans(root, recipe)
-    _same_data(folder, scans[0])
-    if overrides:
-        (path / SETTINGS).write_text(write_yaml(recipe.model_dump(mode="json")))
-    choice = choose(recipe, scans, device, hooks.warn, facts.get("memory"))
-    memory = choice.recorded() if choice is not None else None
-    folder.record(resumed=[*facts.get("resumed", []), {"overrides": overrides}], memory=memory)
+    earlier = facts.get("memory")
+    choice = ranks.from_first(lambda: choose(recipe, scans, device, hooks.warn, earlier))
+    if ranks.first:
+        _same_data(folder, scans[0])
+        if overrides:
+            (path / SETTINGS).write_text(write_yaml(recipe.model_dump(mode="json")))
+        memory = choice.recorded() if choice is not None else None
+        folder.record(resumed=[*facts.get("resumed", []), {"overrides": overrides}], memory=memory)
     _run(folder, recipe, scans, device, hooks, choice)
 
 
@@ -132,57 +140,48 @@ def _run(
     torch.manual_seed(torch_seed(recipe.training.seed, "weights"))
     network = build_network(recipe.network)
 
+    first = hooks.ranks.first
+    log = folder.log if first else lambda text: None
+
     def warn(text: str) -> None:
-        folder.log(f"warning: {text}")
+        log(f"warning: {text}")
         hooks.warn(text)
 
     def say(text: str) -> None:
-        folder.log(text)
+        log(text)
         hooks.say(text)
 
     memory = recipe.memory.on(device, warn)
     memory.apply(network)
 
-    with folder.locked(), stopping() as stop:
+    with folder.locked() if first else contextlib.nullcontext(), stopping() as stop:
         if choice is not None:
             say(choice.text)
         if choice is not None and choice.planned is not None:
             say(compare(recipe, network, scans[0], device, choice.planned))
-        folder.log("training")
+        if recipe.training.compile:
+            compile_denoisers(network, device, say, warn)
+        log("training")
         train(
             TrainingJob(
                 network, recipe.masks, recipe.loss, recipe.optimiser, recipe.schedule,
                 recipe.training, *scans, protocol_named(recipe.protocol), folder.main, device, stop,
                 hooks.time_limit, hooks.progress, warn, recipe.model_dump(mode="json"), memory,
+                hooks.ranks,
             )
         )  # fmt: skip
-        save_best(folder, recipe, scans[0], warn)
-        folder.log("finished")
+        if first:
+            save_best(folder, recipe, scans[0], warn)
+        log("finished")
 
 
 def _refuse_policy(recipe: Recipe) -> None:
     """A policy that cannot work is refused before anything is written."""
     with torch.device("meta"):
-        recipe.memory.apply(build_network(recipe.network))
-
-
-def save_best(
-    folder: RunFolder, recipe: Recipe, scans: tuple[Scan, ...], warn: Callable[[str], None]
-) -> None:
-    """Write RUN/model/ from the best checkpoint, or the last where nothing was validated."""
-    checkpoints = Checkpoints(folder.main / "checkpoints", recipe.training.keep_last, warn)
-    best = checkpoints.path("best") or checkpoints.path("latest")
-    if best is None:
-        raise CheckpointError(folder.path, "no checkpoint", "a trained network", "resume the run")
-    state, _ = read_checkpoint(best)
-    network = build_network(recipe.network)
-    network.load_state_dict(state.kept)
-    seed = recipe.training.seed
-    masks = [
-        training_mask(recipe.masks, scans[i % len(scans)], seed, i, i) for i in range(PROFILED)
-    ]
-    profile = Profile.of(scans, masks)
-    save_bundle(folder.model, network, recipe.network, profile=profile, protocol=recipe.protocol)
+        network = build_network(recipe.network)
+    recipe.memory.apply(network)
+    if recipe.training.compile:
+        refuse_compile(network, recipe.memory)
 
 
 def _scans(root: Path, recipe: Recipe) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:

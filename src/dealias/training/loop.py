@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dealias.atomic import write_bytes, write_json
 from dealias.data.order import epoch_batches
 from dealias.data.remask import MaskSettings
-from dealias.data.samples import Batch, Samples
+from dealias.data.samples import Samples
 from dealias.engine.policies import MemoryPolicy
-from dealias.engine.precision import set_precision
+from dealias.engine.precision import allow_tf32, set_precision
+from dealias.engine.ranks import ALONE, Broken, Ranks
 from dealias.engine.usage import peak_memory
 from dealias.errors import HealthError, SettingsError
 from dealias.faults import fault
 from dealias.metrics.protocol import ScoringProtocol
 from dealias.models.network import Network
-from dealias.randomness import torch_seed
 from dealias.scan.scan import Scan
 from dealias.training.averaging import Average
 from dealias.training.checkpoint import Checkpoints, TrainState
-from dealias.training.loader import batches, worker_died
+from dealias.training.dealing import Share, Turn, deal, read
+from dealias.training.journal import Journal
+from dealias.training.loader import worker_died
 from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings, build_optimiser
+from dealias.training.same import (
+    refuse_another_step,
+    refuse_different_ranks,
+    refuse_different_weights,
+)
 from dealias.training.schedules import ScheduleSettings, lr_factor
 from dealias.training.settings import TrainingSettings
 from dealias.training.step import Stepper, StepResult
+from dealias.training.stops import Stopped, Stops
 from dealias.training.task import validate, write_examples
+
+__all__ = ["Progress", "Stopped", "TrainingJob", "environment", "manifest_of", "train"]
 
 EXPLOSION = 1e3
 """A slice's loss this many times the epoch's mean is worth a warning."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop; a checkpoint was saved. Its argument is the reason."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class TrainingJob:
         warn: Told of everything that is not as it should be.
         recorded: Settings, as they go into each checkpoint's manifest.
         memory: The policy that was applied to the network; here it decides about the optimiser.
+        ranks: Which train together; the first one writes.
     """
 
     network: Network
@@ -99,6 +103,7 @@ class TrainingJob:
     warn: Callable[[str], None] = lambda text: None
     recorded: dict[str, Any] = field(default_factory=dict)
     memory: MemoryPolicy = MemoryPolicy()
+    ranks: Ranks = ALONE
 
 
 def train(job: TrainingJob) -> None:
@@ -111,28 +116,35 @@ def train(job: TrainingJob) -> None:
         Stopped: As asked, with a checkpoint saved.
         DataError: A file cannot be used.
         CheckpointError: There are checkpoints but none can be continued.
-        HealthError: Numbers that are not finite, no memory, or a dead worker.
+        HealthError: Numbers that are not finite, no memory, a dead worker, or ranks that differ.
         DiskError: A checkpoint cannot be written.
+        Broken: A rank has left; a checkpoint was saved.
     """
     if job.training.threads is not None:
         torch.set_num_threads(job.training.threads)
+    allow_tf32(job.training.tf32)
     _Run(job).run()
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, ranks: int = 1) -> dict[str, Any]:
     """What exactness depends on: another value of any of these may change the last bits."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    # a CPU has no such choice
+    tf32 = {"tf32": torch.backends.cudnn.allow_tf32} if device.type == "cuda" else {}
     return {
         "torch": torch.__version__,
         "device": f"{device.type}: {name}",
         "threads": torch.get_num_threads(),
+        "world size": ranks,
+        **tf32,
     }
 
 
 class _Run:
     def __init__(self, job: TrainingJob) -> None:
-        self.job = job
-        self.started = time.monotonic()
+        self.job, self.ranks = job, job.ranks
+        self.stops = Stops(job.stop, job.time_limit, job.ranks)
+        self.journal = Journal(job.folder, job.ranks.first)
         set_precision(job.network, job.training.precision)
         self.network = job.network.to(job.device).train()
         self.samples = Samples(job.train_scans, job.masks, self.network.needs, job.training.seed)
@@ -144,8 +156,9 @@ class _Run:
         enabled = job.training.precision == "fp16"
         self.scaler = torch.amp.GradScaler(job.device.type, enabled=enabled)
         self.stepper = Stepper(
-            self.network, self.optimiser, self.scaler, job.loss, job.training.clip_norm, job.device
-        )
+            self.network, self.optimiser, self.scaler, job.loss, job.training.clip_norm, job.device,
+            job.ranks,
+        )  # fmt: skip
         ema = job.training.ema
         self.average = None if ema is None else Average(self.network, ema)
         self.state = TrainState()
@@ -156,47 +169,43 @@ class _Run:
 
     def run(self) -> None:
         self._resume()
+        refuse_different_ranks(self.ranks, manifest_of(self.job.train_scans), self.job.recorded)
+        refuse_different_weights(self.ranks, self.network)
         while self.state.epoch < self.job.training.epochs:
             try:
                 self._epoch()
+            except Broken:
+                # no rank's weights have changed since the last step that all of them did
+                self._write()
+                raise
             except RuntimeError as error:
                 # perhaps in the middle of a step: the newest checkpoint stands, nothing is saved
                 raise worker_died(error) or error from None
         facts = {"step": self.state.step, "epochs": self.state.epoch, "best": self.state.best}
-        write_json(self.job.folder / "finished.json", facts)
+        self.journal.file("finished.json", facts)
 
     def _resume(self) -> None:
-        loaded = self.checkpoints.load()
-        if loaded is None:
+        loaded = self.ranks.from_first(self.checkpoints.load)
+        if loaded is not None:
+            self._load(*loaded)
+        elif self.ranks.first:
             (self.job.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            write_bytes(self.job.folder / "metrics.jsonl", b"")
-            return
-        self.state, manifest = loaded
+        self.journal.begin(self.state.epoch)
+
+    def _load(self, state: TrainState, manifest: dict[str, Any]) -> None:
+        self.state = state
         self.network.load_state_dict(self.state.network)
         self.optimiser.load_state_dict(self.state.optimiser)
         self.scaler.load_state_dict(self.state.scaler)
         if self.average is not None and self.state.average:
             self.average.load(self.state.average)
         self.total = self.state.best.get("total")
-        now, then = environment(self.job.device), manifest.get("environment", {})
+        now, then = environment(self.job.device, self.ranks.size), manifest.get("environment", {})
+        refuse_another_step(self.job.training, self.ranks.size, manifest)
         for key, value in now.items():
             if then.get(key) != value:
                 text = f"{key} is {value} and was {then.get(key)}: the last bits may differ"
                 self.job.warn(text)
-        self._rewind_metrics()
-
-    def _rewind_metrics(self) -> None:
-        """Drop rows of epochs that will be run again."""
-        path = self.job.folder / "metrics.jsonl"
-        rows = []
-        for line in path.read_text().splitlines() if path.is_file() else []:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break  # a line half-written when the power went
-            if row["epoch"] < self.state.epoch:
-                rows.append(json.dumps(row) + "\n")
-        write_bytes(path, "".join(rows).encode())
 
     def _epoch(self) -> None:
         training, state = self.job.training, self.state
@@ -205,32 +214,30 @@ class _Run:
             self.samples.sizes(),
         )  # fmt: skip
         self.epoch_started = time.monotonic()
-        for group in self._steps():
-            self._step(group)
+        for turn, share in self._steps():
+            self._step(turn, share)
         self._end_epoch()
 
-    def _steps(self) -> Iterator[list[Batch]]:
-        """The batches of each remaining step of the epoch."""
-        left = self.groups[self.state.position :]
-        stream = batches(self.samples, self.state.epoch, left, self.job.training.workers)
+    def _steps(self) -> Iterator[tuple[Turn, Share]]:
+        """This rank's part of each remaining step of the epoch."""
+        training, state = self.job.training, self.state
+        turns = deal(self.groups, state.position, training.accumulation, self.ranks)
         try:
-            while group := list(islice(stream, self.job.training.accumulation)):
-                yield group
+            yield from read(self.samples, state.epoch, turns, training.workers)
         except HealthError:
-            self._save()
+            self._write()
             raise
 
-    def _step(self, group: list[Batch]) -> None:
+    def _step(self, turn: Turn, share: Share) -> None:
         state, job = self.state, self.job
         done = state.epoch + state.position / len(self.groups)
         factor = lr_factor(job.schedule, state.epoch, done / job.training.epochs)
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = job.optimiser.lr * factor
-        torch.manual_seed(torch_seed(job.training.seed, "dropout", state.epoch, state.position))
-        result = self.stepper(group)
+        result = self.stepper(share)
         if self.average is not None and result.applied:
             self.average.update(self.network)
-        state.position += len(group)
+        state.position += len(turn.groups)
         state.step += 1
         self._judge(result)
         fault("step")
@@ -238,7 +245,7 @@ class _Run:
         self._poll()
         minutes = job.training.save_minutes
         if minutes is not None and time.monotonic() - self.saved > 60 * minutes:
-            self._save()
+            self._write()
 
     def _judge(self, result: StepResult) -> None:
         """Count what was learned, or what was wrong."""
@@ -250,15 +257,7 @@ class _Run:
             state.loss_count += len(result.losses)
             return
         state.bad_steps += 1
-        report = {
-            "step": state.step,
-            "epoch": state.epoch,
-            "slices": [
-                {"name": name, "z": z, "loss": str(value)}
-                for (name, z), value in zip(result.names, result.losses, strict=True)
-            ],
-        }
-        write_json(self.job.folder / "nan_report.json", report)
+        self.journal.bad_step(state.step, state.epoch, result)
         name, z = _offender(result)
         text = f"{name}, slice {z}: loss or gradient is not finite; the step was not taken"
         self.job.warn(text)
@@ -283,6 +282,7 @@ class _Run:
         last = state.epoch + 1 == training.epochs
         if self.job.val_scans and (last or (state.epoch + 1) % training.validate_every == 0):
             self._validate()
+        refuse_different_weights(self.ranks, self.network)
         state.epoch, state.position = state.epoch + 1, 0
         state.loss_sum, state.loss_count = 0.0, 0
         self._save()
@@ -291,40 +291,41 @@ class _Run:
         job, state = self.job, self.state
         job.progress(self._progress("validating"))
         network = self.network if self.average is None else self.average.network
-        found = validate(
-            network, job.val_scans, job.protocol, job.masks, job.training.seed, job.device,
-            self._poll_validation,
-        )  # fmt: skip
+        try:
+            found = validate(
+                network, job.val_scans, job.protocol, job.masks, job.training.seed, job.device,
+                self.stops,
+            )  # fmt: skip
+        except Stopped:
+            # the epoch's steps are done: they are saved, the validation is run again on resume
+            self._save()
+            raise
         scores = found.scores
         self.total = scores.total
         cells = {f"{cell.anatomy}-x{cell.acceleration}": cell.mean for cell in scores.cells}
         self._row("val", loss=None, total=scores.total, cells=cells)
         if scores.total > state.best.get("total", float("-inf")):
             state.best = {"total": scores.total, "epoch": state.epoch, "step": state.step}
-            write_json(job.folder / "scores.json", scores.to_json())
-            write_examples(job.folder, found)
-
-    def _poll_validation(self) -> None:
-        fault("validation")
-        reason = self._reason()
-        if reason is not None:
-            # the epoch's steps are done: they are saved, the validation is run again on resume
-            self._save()
-            raise Stopped(reason)
+            self.journal.file("scores.json", scores.to_json())
+            if self.ranks.first:
+                write_examples(job.folder, found)
 
     def _poll(self) -> None:
-        reason = self._reason()
-        if reason is not None:
+        try:
+            with self.stops.everywhere():
+                self.stops.here()
+        except Stopped:
             self._save()
-            raise Stopped(reason)
-
-    def _reason(self) -> str | None:
-        limit = self.job.time_limit
-        if limit is not None and time.monotonic() - self.started > limit:
-            return "time limit"
-        return self.job.stop()
+            raise
 
     def _save(self) -> None:
+        """Write a checkpoint, at a place that all ranks come to, and have it when any goes on."""
+        self._write()
+        self.ranks.wait()
+
+    def _write(self) -> None:
+        if not self.ranks.first:
+            return
         self.state.network = _cpu(self.network.state_dict())
         self.state.optimiser = self.optimiser.state_dict()
         self.state.scaler = self.scaler.state_dict()
@@ -332,7 +333,7 @@ class _Run:
         facts = {
             "settings": self.job.recorded,
             "data": manifest_of(self.job.train_scans),
-            "environment": environment(self.job.device),
+            "environment": environment(self.job.device, self.ranks.size),
         }
         self.checkpoints.save(dataclasses.replace(self.state), facts)
         self.saved = time.monotonic()
@@ -341,14 +342,12 @@ class _Run:
         seconds = time.monotonic() - self.epoch_started
         self.epoch_started = time.monotonic()
         lr = self.optimiser.param_groups[0]["lr"]
-        row = {"kind": kind, "epoch": self.state.epoch, "step": self.state.step, "lr": lr,
-               "seconds": round(seconds, 3), **values}  # fmt: skip
-        with (self.job.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        self.journal.row(kind=kind, epoch=self.state.epoch, step=self.state.step, lr=lr,
+                         seconds=round(seconds, 3), **values)  # fmt: skip
 
     def _progress(self, doing: str) -> Progress:
         state, training = self.state, self.job.training
-        per_epoch = -(-len(self.groups) // training.accumulation)
+        per_epoch = -(-len(self.groups) // (training.accumulation * self.ranks.size))
         mean = state.loss_sum / state.loss_count if state.loss_count else None
         return Progress(
             state.epoch, training.epochs, state.step, per_epoch * training.epochs, mean,

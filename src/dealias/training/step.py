@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dealias.data.samples import Batch
+from dealias.engine.ranks import ALONE, Ranks
 from dealias.errors import HealthError, no_memory
 from dealias.models.network import Network
+from dealias.training.dealing import Name, Share
 from dealias.training.losses import LossSettings, loss
 
 
@@ -19,7 +20,7 @@ class StepResult:
     """What a step did.
 
     Attributes:
-        losses: Of each slice, in order.
+        losses: Of each slice of all ranks, in order.
         applied: Whether the weights changed.
         overflow: Whether a loss scaler met an overflow, which is its normal way of finding a scale.
         names: Scan and slice of each loss.
@@ -28,7 +29,7 @@ class StepResult:
     losses: tuple[float, ...]
     applied: bool
     overflow: bool
-    names: tuple[tuple[str, int], ...]
+    names: tuple[Name, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Stepper:
         loss: Which loss.
         clip_norm: Largest L2 norm of the gradient, or None.
         device: Where.
+        ranks: Which share each step.
     """
 
     network: Network
@@ -50,54 +52,83 @@ class Stepper:
     loss: LossSettings
     clip_norm: float | None
     device: torch.device
+    ranks: Ranks = ALONE
 
-    def __call__(self, batches: Sequence[Batch]) -> StepResult:
-        """Accumulate the batches' gradients as one large batch would, and step once.
+    def __call__(self, share: Share) -> StepResult:
+        """Accumulate all batches' gradients as one large batch would, and step once.
 
-        Every slice has the same weight, so a last group of fewer batches is no exception.
+        Every slice has the same weight, so a last step of fewer batches, or of more on one rank
+        than on another, is no exception.
 
         Args:
-            batches: One or more.
+            share: This rank's part of the step.
 
         Returns:
-            What was done; the weights are untouched if a loss or gradient was not finite.
+            What was done, the same on all ranks; the weights are untouched if a loss or gradient
+            of any was not finite.
 
         Raises:
             HealthError: No memory left.
+            Broken: A rank has left; the weights are untouched.
         """
         try:
-            return self._step(batches)
+            return self._step(share)
         except (MemoryError, RuntimeError) as error:
-            if not no_memory(error):
+            if not no_memory(error) or not share.batches:
                 raise
-            largest = max(batches, key=lambda batch: batch.kspace_BSCHW.numel())
+            largest = max(share.batches, key=lambda batch: batch.kspace_BSCHW.numel())
             report = _out_of_memory(largest)
         # outside the except, so that the exception no longer holds the tensors
         self.optimiser.zero_grad(set_to_none=True)
         raise report
 
-    def _step(self, batches: Sequence[Batch]) -> StepResult:
-        total = sum(len(batch.names) for batch in batches)
-        names = tuple(name for batch in batches for name in batch.names)
+    def _step(self, share: Share) -> StepResult:
         self.optimiser.zero_grad(set_to_none=True)
         losses: list[float] = []
-        for batch in batches:
-            losses += self._backward(batch, total)
-        self.scaler.unscale_(self.optimiser)
-        norm = self._gradient_norm()
-        finite = all(map(_finite, losses))
-        if finite and _finite(norm):
-            self.scaler.step(self.optimiser)
-        self.scaler.update()
+        for seed, batch in zip(share.seeds, share.batches, strict=True):
+            torch.manual_seed(seed)
+            losses += self._backward(batch, len(share.names))
+        everyones = self._everyones(losses, share)
+        finite = all(map(_finite, everyones))
+        applied = finite and self._apply()
         self.optimiser.zero_grad(set_to_none=True)
-        overflow = finite and not _finite(norm) and self.scaler.is_enabled()
-        return StepResult(tuple(losses), finite and _finite(norm), overflow, names)
+        overflow = finite and not applied and self.scaler.is_enabled()
+        return StepResult(everyones, applied, overflow, share.names)
 
     def _backward(self, batch: Batch, total: int) -> list[float]:
         loss_B = batch_loss(self.network, batch, self.loss, self.device)
         if bool(torch.isfinite(loss_B).all()):
             self.scaler.scale(loss_B.sum() / total).backward()  # type: ignore[no-untyped-call]
         return [float(value) for value in loss_B.detach()]
+
+    def _everyones(self, losses: list[float], share: Share) -> tuple[float, ...]:
+        """The losses of all ranks in order; where they are finite, the gradients are summed."""
+        parameters = list(self.network.parameters())
+        count = len(share.names)
+        told = torch.zeros(count + len(parameters), dtype=torch.float64)
+        told[share.first : share.first + len(losses)] = torch.tensor(losses, dtype=torch.float64)
+        told[count:] = torch.tensor([parameter.grad is not None for parameter in parameters])
+        self.ranks.add(told)
+        users = told[count:].tolist()
+        if bool(told[:count].isfinite().all()):
+            self._sum_gradients([p for p, n in zip(parameters, users, strict=True) if n])
+        return tuple(told[:count].tolist())
+
+    def _sum_gradients(self, used: list[torch.nn.Parameter]) -> None:
+        """A parameter that no rank uses keeps no gradient: the optimiser is to pass it over."""
+        for parameter in used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.ranks.add_each([p.grad for p in used if p.grad is not None])
+
+    def _apply(self) -> bool:
+        """Step once if the gradient is finite; gives whether it was."""
+        self.scaler.unscale_(self.optimiser)
+        finite = _finite(self._gradient_norm())
+        if finite:
+            self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return finite
 
     def _gradient_norm(self) -> float:
         parameters = [p for p in self.network.parameters() if p.grad is not None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import torch
 
 from dealias.atomic import replacing, write_json
 from dealias.data.remask import MaskSettings, training_mask
+from dealias.engine.ranks import Ranks
 from dealias.errors import DataError
 from dealias.evaluation.scores import Scores, summarise
+from dealias.faults import fault
 from dealias.inference.reconstruct import Reconstruction, reconstruct
 from dealias.metrics.protocol import ScoringProtocol
+from dealias.metrics.scores import VolumeScores
 from dealias.models.network import Network
 from dealias.scan.scan import Scan
+from dealias.training.stops import Stops
 
 SHOWN = 24
 """Worst slices kept for the report."""
@@ -44,9 +49,9 @@ def validate(
     masks: MaskSettings,
     seed: int,
     device: torch.device,
-    poll: Callable[[], None] = lambda: None,
+    stops: Stops | None = None,
 ) -> Validation:
-    """Reconstruct and score all validation scans.
+    """Reconstruct and score all validation scans, each on one rank.
 
     Args:
         network: Its mode is restored afterwards.
@@ -56,32 +61,70 @@ def validate(
         masks: For scans without a mask.
         seed: The run's.
         device: Where the network is.
-        poll: Called after each slice; may raise to stop.
+        stops: Asked after each slice; knows the ranks.
 
     Returns:
-        Scores and the worst slices.
+        Scores and the worst slices, the same on every rank and for any number of them.
 
     Raises:
         DataError: A scan has no target, or cannot be scored.
+        Stopped: As asked.
+        Broken: A rank has left.
     """
-    volumes = []
-    worst: list[tuple[float, int, int, Any]] = []
+    stops = stops or Stops()
+    part = _Part()
     training = network.training
     network.eval()
     try:
-        for index, scan in enumerate(scans):
-            mask = scan.mask or training_mask(masks, scan, seed, 0, index)
-            result = reconstruct(network, scan, device, mask, progress=lambda _: poll())
-            volume = protocol.score(result.image_ZHW, scan)
-            volumes.append(volume)
-            for one in volume.slices:
-                if one.ssim is not None:
-                    entry = (-one.ssim, index, one.z, _example(scan, result, one.z, one.ssim))
-                    (heapq.heappush if len(worst) < SHOWN else heapq.heappushpop)(worst, entry)
+        with stops.everywhere():
+            for index in stops.ranks.deal([_cost(scan) for scan in scans]):
+                scan = scans[index]
+                mask = scan.mask or training_mask(masks, scan, seed, 0, index)
+                result = reconstruct(network, scan, device, mask, progress=lambda _: _poll(stops))
+                part.add(index, scan, result, protocol.score(result.image_ZHW, scan))
     finally:
         network.train(training)
-    shown = [entry[3] for entry in sorted(worst, reverse=True, key=lambda entry: entry[:3])]
-    return Validation(summarise(protocol, volumes), shown)
+    return _joined(part, protocol, stops.ranks)
+
+
+def _poll(stops: Stops) -> None:
+    fault("validation")
+    stops.here()
+
+
+def _cost(scan: Scan) -> int:
+    return math.prod(scan.shape)
+
+
+class _Part:
+    """What one rank found: scores by the scan's index, and its worst slices by place."""
+
+    def __init__(self) -> None:
+        self.volumes: dict[int, VolumeScores] = {}
+        self.worst: list[tuple[float, int, int, Any]] = []
+
+    def add(self, index: int, scan: Scan, result: Reconstruction, volume: VolumeScores) -> None:
+        self.volumes[index] = volume
+        for one in volume.slices:
+            if one.ssim is not None:
+                entry = (-one.ssim, index, one.z, _example(scan, result, one.z, one.ssim))
+                push = heapq.heappush if len(self.worst) < SHOWN else heapq.heappushpop
+                push(self.worst, entry)
+
+
+def _joined(part: _Part, protocol: ScoringProtocol, ranks: Ranks) -> Validation:
+    """All ranks' parts, in the order that one rank would have found them in."""
+    volumes: dict[int, VolumeScores] = {}
+    for found in ranks.gather(part.volumes):
+        volumes |= found
+    ordered = [volumes[index] for index in sorted(volumes)]
+    # places first, so that only the pictures that will be shown travel
+    places = [place for found in ranks.gather([e[:3] for e in part.worst]) for place in found]
+    shown = set(sorted(places, reverse=True)[:SHOWN])
+    kept = [entry for entry in part.worst if entry[:3] in shown]
+    entries = [entry for found in ranks.gather(kept) for entry in found]
+    entries.sort(key=lambda entry: entry[:3], reverse=True)
+    return Validation(summarise(protocol, ordered), [entry[3] for entry in entries])
 
 
 def write_examples(folder: Path, validation: Validation) -> None:

@@ -8,6 +8,7 @@ import sysconfig
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import torch
@@ -112,8 +113,15 @@ def advice(capability: tuple[int, int], architectures: list[str]) -> str:
     return f"this torch is built for {built}; install a wheel of another CUDA version"
 
 
+def compiling_on(device: torch.device) -> str:
+    """Why torch.compile cannot work for a device, or "works"."""
+    return compiling((_gpu(device.index or 0),) if device.type == "cuda" else ())
+
+
 def compiling(gpus: tuple[Gpu, ...]) -> str:
     """Why torch.compile cannot work here, or "works"."""
+    if not _supported():
+        return f"no: torch {torch.__version__} compiles nothing on Python {python_version()}"
     usable = [gpu for gpu in gpus if gpu.usable]
     if usable:
         capability = tuple(int(part) for part in usable[0].capability.split("."))
@@ -125,6 +133,12 @@ def compiling(gpus: tuple[Gpu, ...]) -> str:
         return "no: no C++ compiler found (g++, clang++ or CXX)"
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return "works" if header.is_file() else "no: Python's headers are not installed (python3-dev)"
+
+
+def _supported() -> bool:
+    from torch._dynamo.eval_frame import is_dynamo_supported
+
+    return is_dynamo_supported()
 
 
 def _gpu(index: int) -> Gpu:

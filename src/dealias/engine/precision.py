@@ -1,4 +1,4 @@
-"""Lower precision by an explicit cast at the denoisers' border; the physics stays as it is."""
+"""Precision: an explicit cast at the denoisers' border, and what GPUs may do to float32."""
 
 from __future__ import annotations
 
@@ -21,9 +21,23 @@ def set_precision(network: nn.Module, name: str) -> None:
     Raises:
         SettingsError: The network has no such border.
     """
-    borders = [part for part in network.modules() if isinstance(part, NormalisedDenoiser)]
-    if DTYPES[name] is not None and not borders:
+    if DTYPES[name] is not None and not borders(network):
         where = "training.precision"
         raise SettingsError(where, name, "fp32 for this network", "set training.precision=fp32")
-    for border in borders:
+    for border in borders(network):
         border.compute_dtype = DTYPES[name]
+
+
+def borders(network: nn.Module) -> list[NormalisedDenoiser]:
+    """All denoisers of complex images: inside them tensors are real."""
+    return [part for part in network.modules() if isinstance(part, NormalisedDenoiser)]
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let GPUs round the factors of float32 products to 10 bits of mantissa, or forbid it.
+
+    Left alone, torch allows it in convolutions and not in matrix products.
+    """
+    # torch 2.13's own compiler reads these two, and refuses a state set by `fp32_precision` alone
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed

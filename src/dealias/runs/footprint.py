@@ -10,6 +10,7 @@ import torch
 
 from dealias.config.schema import Recipe
 from dealias.engine.ceilings import Ceilings
+from dealias.engine.compiled import refuse_compile
 from dealias.engine.count import Count
 from dealias.engine.counting import Counter
 from dealias.engine.forecast import Forecast, forecast
@@ -109,13 +110,15 @@ class Footprint:
         """The recipe's network on `meta`, under a policy and without gradients.
 
         Raises:
-            SettingsError: The policy does not suit the network.
+            SettingsError: The policy does not suit the network, or training.compile.
         """
         if self._network is None:
             with META:
                 self._network = build_network(self.recipe.network)
             set_precision(self._network, self.recipe.training.precision)
         policy.apply(self._network)
+        if self.recipe.training.compile:
+            refuse_compile(self._network, policy)
         self._network.zero_grad(set_to_none=True)
         return self._network
 
@@ -151,9 +154,10 @@ class Footprint:
         """
         found = self.forecast(count or self.training_count(policy))
         training = self.recipe.training
+        trained = sum(p.nbytes for p in self.network(policy).parameters() if p.requires_grad)
         return Need(
             policy, found,
-            state_bytes(self.recipe.optimiser, found.weights),
+            state_bytes(self.recipe.optimiser, trained),
             found.weights if training.ema is not None else 0,
             CONTEXT if self.device == "cuda" else 0,
             self._step_seconds(found),

@@ -18,7 +18,7 @@ from dealias.errors import SettingsError
 from dealias.runs.footprint import Begin, Footprint, Need
 from dealias.runs.schedule import Schedule
 from dealias.runs.search import fastest, needs_of, search
-from dealias.runs.shrink import Smaller, largest_network
+from dealias.runs.shrink import Shrinking, Smaller
 from dealias.runs.size import Size
 from dealias.sizes import parse_bytes, said_memory
 
@@ -160,6 +160,8 @@ def choose_policy(
 
 def footprint_of(recipe: Recipe, size: Size, device: str, warn: Callable[[str], None]) -> Footprint:
     """Counts the recipe, with what is measured on the device if it is here."""
+    if recipe.training.compile:
+        warn("the plan is of the network uncompiled; compiled it may take a little more memory")
     workspace, ceilings = None, None
     if device == "cpu" or usable_cuda(0):
         here = torch.device(device)
@@ -184,14 +186,13 @@ def _smaller(
     footprint: Footprint, needs: Sequence[Need], budget: int, begin: Begin
 ) -> Smaller | None:
     """The largest network that fits, found by stated margins and then measured."""
-    policy = _leanest(needs).policy
-    found = largest_network(footprint, policy, budget)
+    shrinking = Shrinking(footprint, _leanest(needs).policy)
+    found = shrinking.largest(budget)
     while found is not None:
-        resized = footprint.resized(found.sizes)
-        (need,) = needs_of(resized, [policy], begin)
+        need = shrinking.measured(found.sizes, begin)
         if need.total <= budget:
             return Smaller({**footprint.sizes(), **found.sizes}, need)
         # margins were too small: a little less, until the measured one fits
         budget = budget - (need.total - budget)
-        found = largest_network(footprint, policy, budget)
+        found = shrinking.largest(budget)
     return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dealias.config.schema import Recipe
 from dealias.data.samples import Batch, Samples, collate
@@ -14,6 +15,7 @@ from dealias.engine.precision import set_precision
 from dealias.models.network import Network
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.runs.size import Size
+from dealias.scan.hybrid import Hybrid
 from dealias.scan.measurement import Needs, residual
 from dealias.scan.scan import Scan
 from dealias.training.losses import LossSettings
@@ -28,14 +30,25 @@ def blank_batch(size: Size, needs: Needs, count: int) -> Batch:
         needs: What the network asks for.
         count: Items.
     """
+    encoded, width = size.hw
+    start, stop = rows = needs.rows(encoded, size.target_hw[0]) if size.cached else (0, encoded)
+    shape = count, needs.slices, size.coils, stop - start, width
     with torch.device("meta"):
-        kspace_BSCHW = torch.empty(count, needs.slices, size.coils, *size.hw, dtype=torch.complex64)
+        kspace_BSCHW = torch.empty(shape, dtype=torch.complex64)
+        peaks_BSW = torch.empty(count, needs.slices, width)
         target_BHW = torch.empty(count, *size.target_hw)
         inside_BHW = torch.empty(count, *size.target_hw)
         range_B = torch.empty(count)
     mask = SamplingMask(np.ones(size.hw if size.two_axes else size.hw[1:], bool), (0, size.hw[1]))
     names = (("the largest slice", 0),) * count
-    return Batch(kspace_BSCHW, (mask,) * count, target_BHW, inside_BHW, range_B, names)
+    hybrid = Hybrid(rows, encoded, peaks_BSW) if size.cached else None
+    return Batch(kspace_BSCHW, (mask,) * count, target_BHW, inside_BHW, range_B, names, hybrid)
+
+
+def inputs_of(batch: Batch) -> list[Tensor]:
+    """All tensors of a batch."""
+    peaks = [batch.hybrid.peaks_BSW] if batch.hybrid is not None else []
+    return [batch.kspace_BSCHW, batch.target_BHW, batch.foreground_BHW, batch.range_B, *peaks]
 
 
 def train_once(network: Network, batch: Batch, loss: LossSettings, device: torch.device) -> None:
@@ -92,5 +105,5 @@ def _there(network: Network, batch: Batch, device: torch.device) -> int:
     """Bytes that were there before: the weights, and on a CPU the batch as well."""
     held = [*network.parameters(), *network.buffers()]
     if device.type == "cpu":
-        held += [batch.kspace_BSCHW, batch.target_BHW, batch.foreground_BHW, batch.range_B]
+        held += inputs_of(batch)
     return sum(one.untyped_storage().nbytes() for one in held)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dealias.data.narrow import refuse_cache
 from dealias.data.remask import MaskSettings
 from dealias.errors import SettingsError
 from dealias.io.mask import load_mask
@@ -26,6 +27,7 @@ class Size:
         slices: Of an epoch, or None where unknown.
         val_slices: Of a validation.
         two_axes: Whether masks run over both axes, so that no readout can be transformed first.
+        cached: Whether slices come from a cache: the rows that the network sees, transformed.
     """
 
     coils: int
@@ -34,10 +36,12 @@ class Size:
     slices: int | None = None
     val_slices: int = 0
     two_axes: bool = False
+    cached: bool = False
 
     def __str__(self) -> str:
         sizes = "x".join(map(str, (self.coils, *self.hw)))
-        return f"{sizes}, target {self.target_hw[0]}x{self.target_hw[1]}"
+        text = f"{sizes}, target {self.target_hw[0]}x{self.target_hw[1]}"
+        return f"{text}, cached" if self.cached else text
 
 
 def size_of_text(shape: str, target: str | None, slices: int | None, masks: MaskSettings) -> Size:
@@ -68,7 +72,11 @@ def size_of_scans(
         val: Validation scans.
         needs: What the network asks for.
         masks: The recipe's.
+
+    Raises:
+        DataError: The scans are cached and the cache does not serve the network.
     """
+    refuse_cache((*train, *val), needs, masks)
     largest = max(train, key=lambda scan: _elements(scan, needs))
     return Size(
         largest.shape[1],
@@ -77,6 +85,7 @@ def size_of_scans(
         sum(scan.slices for scan in train),
         sum(scan.slices for scan in val),
         _two_axes(masks, train),
+        largest.cached is not None,
     )
 
 

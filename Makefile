@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-slow lint mutants bench docs clean
+.PHONY: demo test test-slow lint mutants bench bench-gpu docs clean
 
 demo: $(STAMP)
 	$(BIN)/dealias demo --out demo
@@ -26,14 +26,27 @@ lint: $(STAMP)
 mutants: $(STAMP)
 	$(BIN)/python tools/mutants.py $(ARGS)
 
+# each writes a dated file to benchmarks/results/; `make docs` makes the page of them
 bench: $(STAMP)
 	$(BIN)/python benchmarks/varnet.py
-	$(BIN)/python benchmarks/classical.py
+	$(BIN)/python benchmarks/varnet.py --memory
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/classical.py
+
+bench-gpu: $(STAMP)
+	$(BIN)/python benchmarks/varnet.py --device cuda
+	$(BIN)/python benchmarks/varnet.py --device cuda --memory
+	$(BIN)/python benchmarks/varnet.py --device cuda --cap 8GiB
+	$(BIN)/python benchmarks/varnet.py --device cuda --cap 8GiB --memory
+	$(BIN)/python benchmarks/growth.py --device cuda --cap 8GiB
+	$(BIN)/python benchmarks/plan.py --device cuda
 
 docs: $(STAMP)
 	$(BIN)/python tools/docs.py
 	$(BIN)/python tools/masks.py
+	$(BIN)/python tools/performance.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

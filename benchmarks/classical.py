@@ -2,6 +2,7 @@
 
     python benchmarks/classical.py                        # 16 coils, 320 x 320, X4
     python benchmarks/classical.py --size 8x256x256 --threads 1
+    python benchmarks/classical.py --out classical.json   # else benchmarks/results has it
 
 Same k-space, same maps (ours, given to both), same number of iterations and of threads,
 interleaved, medians. bart's time has the start of its process and its files in it; with the
@@ -12,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,10 @@ from dealias.physics.anatomy import Subject, render
 from dealias.physics.sampling.snu import snu_mask
 from dealias.physics.scanner import Scanner
 from dealias.scan.measurement import Measurement, Needs, Reconstructor, measure
+from record import facts, result_options, save
+from versus import interleaved
 
+START = "start"
 METHODS: dict[str, tuple[Callable[[int], Reconstructor], str]] = {
     "cg-sense": (lambda steps: CgSense(0.01, steps), "-l2 -r 0.01"),
     "l1-wavelet": (lambda steps: L1Wavelet(0.002, steps), "-R W:3:0:0.002"),
@@ -38,37 +42,55 @@ METHODS: dict[str, tuple[Callable[[int], Reconstructor], str]] = {
 
 
 def main() -> None:
-    """Measure and print medians and ratios."""
-    arguments = parsed()
+    """Measure, print, and write a result file."""
+    parser = options()
+    arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    results: dict[str, Any] = {"facts": facts(), "bart": version()}
     coils, height, width = map(int, arguments.size.split("x"))
     measurement, kspace_CHW = simulated(coils, (height, width))
-    print(f"{arguments.size}, X4, {arguments.iterations} iterations, {arguments.threads} threads, "
-          f"{arguments.rounds} rounds; seconds, medians")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), measurement, kspace_CHW)
-        print(f"bart's start and files: {timed(lambda: pics(folder, '-l2 -r 1', 1)):.2f} s")
-        for name, (make, penalty) in METHODS.items():
-            method = make(arguments.iterations)
-            seconds: tuple[list[float], list[float]] = ([], [])
-            for _ in range(arguments.rounds + 1):  # the first round warms up and is dropped
-                seconds[0].append(timed(lambda method=method: method(measurement)))
-                seconds[1].append(
-                    timed(lambda penalty=penalty: pics(folder, penalty, arguments.iterations))
-                )
-            ours, theirs = (statistics.median(one[1:]) for one in seconds)
-            print(f"{name:16} dealias {ours:6.2f}  bart {theirs:6.2f}  ratio {ours / theirs:.2f}")
+        calls = compared(measurement, folder, arguments.iterations)
+        found = interleaved(calls, arguments.rounds)
+    results["start"] = found.pop(START)["wall"]
+    results["methods"] = {
+        name: {who: found[f"{name}, {who}"]["wall"] for who in ("dealias", "bart")}
+        for name in METHODS
+    }
+    print(f"bart's start and files: {results['start'][1]:.2f} s")
+    for name, both in results["methods"].items():
+        ours, theirs = both["dealias"][1], both["bart"][1]
+        print(f"{name:16} dealias {ours:6.2f}  bart {theirs:6.2f}  ratio {ours / theirs:.2f}")
+    save("classical", arguments.size, parser, arguments, results)
 
 
-def parsed() -> argparse.Namespace:
+def compared(
+    measurement: Measurement, folder: str, iterations: int
+) -> dict[str, Callable[[], object]]:
+    """Every method of ours and of bart's as a call, and what bart needs to begin at all."""
+    calls: dict[str, Callable[[], object]] = {START: partial(pics, folder, "-l2 -r 1", 1)}
+    for name, (make, penalty) in METHODS.items():
+        calls[f"{name}, dealias"] = partial(make(iterations), measurement)
+        calls[f"{name}, bart"] = partial(pics, folder, penalty, iterations)
+    return calls
+
+
+def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="16x320x320", help="coils x readout x phase encode")
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    return parser.parse_args()
+    result_options(parser, 5)
+    return parser
+
+
+def version() -> str:
+    """Bart's own."""
+    return subprocess.run(["bart", "version"], check=True, capture_output=True,
+                          text=True).stdout.strip()  # fmt: skip
 
 
 def simulated(coils: int, hw: tuple[int, int]) -> tuple[Measurement, torch.Tensor]:
@@ -95,13 +117,6 @@ def pics(folder: str, penalty: str, iterations: int) -> None:
     """Run bart."""
     command = ["bart", "pics", "-S", *penalty.split(), "-i", str(iterations), "k", "s", "x"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,6 +32,8 @@ from dealias.data.samples import Batch, Samples
 from dealias.data.simulate import SimulateSettings, simulate
 from dealias.scan.measurement import Needs
 from dealias.training.loader import batches
+from record import facts, result_options, save
+from versus import quartiles
 
 CPU = torch.device("cpu")
 PASSES = 4
@@ -52,8 +53,10 @@ class Case:
 
 
 def main() -> None:
-    """Measure and print."""
-    arguments = parsed()
+    """Measure, print, and write a result file."""
+    parser = options()
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {"facts": facts(), "simulated": arguments.data is None}
     with tempfile.TemporaryDirectory() as folder:
         cases = list(all_cases(arguments, Path(folder)))
         os.sync()  # pages that are not on disk yet cannot be forgotten
@@ -61,25 +64,28 @@ def main() -> None:
         for _ in range(arguments.rounds + 1):  # the first round warms up and is dropped
             for case in cases:
                 seconds[case].append(epoch(case))
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, {torch.get_num_threads()} threads, torch "
-          f"{torch.__version__}, {time.strftime('%Y-%m-%d')}, {len(cases[0].samples)} slices of "
-          f"{' x '.join(map(str, cases[0].samples.scans[0].shape[1:]))}, readout_crop "
-          f"{arguments.crop}, {arguments.rounds} rounds\n")  # fmt: skip
-    print(
-        "| from | state | workers | until | slices/s (quartiles) | MB/s of k-space | ms a slice |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for case, values in seconds.items():
-        print(row(case, values[1:]))
+    first = cases[0].samples
+    results["slices"], results["shape_CHW"] = len(first), list(first.scans[0].shape[1:])
+    results["cases"] = [row(case, values[1:]) for case, values in seconds.items()]
+    print("from        state  workers  until     slices/s  MB/s of k-space")
+    for one in results["cases"]:
+        speed = 1 / one["seconds"][1]
+        print(f"{one['from']:11} {one['state']:5} {one['workers']:8}  {one['until']:9}{speed:9.1f}"
+              f"{speed * one['megabytes']:17,.0f}")  # fmt: skip
+    size = "x".join(map(str, results["shape_CHW"]))
+    save("loader", size, parser, arguments, results)
 
 
-def row(case: Case, seconds: list[float]) -> str:
-    """A line of the table: the median of the rounds, and quartiles."""
-    low, middle, high = (1 / one for one in reversed(statistics.quantiles(seconds, n=4)))
-    megabytes = delivered(case) / len(case.samples) / 1e6
-    return (f"| {case.what} | {'cold' if case.cold else 'warm'} | {case.workers} | "
-            f"{'measured' if case.measured else 'copied'} | {middle:.1f} ({low:.1f}-{high:.1f}) | "
-            f"{middle * megabytes:,.0f} | {1e3 / middle:.1f} |")  # fmt: skip
+def row(case: Case, seconds: list[float]) -> dict[str, Any]:
+    """A line of the table: what was measured, quartiles of its seconds for a slice."""
+    return {
+        "from": case.what,
+        "state": "cold" if case.cold else "warm",
+        "workers": case.workers,
+        "until": "measured" if case.measured else "copied",
+        "seconds": quartiles(seconds),
+        "megabytes": delivered(case) / len(case.samples) / 1e6,
+    }
 
 
 def delivered(case: Case) -> int:
@@ -167,7 +173,7 @@ def simulated(folder: Path, slices: int) -> Path:
     return folder
 
 
-def parsed() -> argparse.Namespace:
+def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="else simulated")
@@ -175,8 +181,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, default=6, help="of the simulated volume")
     parser.add_argument("--margin", type=int, default=16, help="rows cached beyond the target")
     parser.add_argument("--crop", type=int, default=16, help="the network's readout_crop")
-    parser.add_argument("--rounds", type=int, default=5)
-    return parser.parse_args()
+    result_options(parser, 5)
+    return parser
 
 
 if __name__ == "__main__":

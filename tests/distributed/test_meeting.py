@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -45,3 +47,13 @@ def test_ranks_without_a_place_to_meet_are_refused(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SettingsError, match=r"2 ranks, but not RANK, .*torchrun"), joined("cpu"):
         pass
+
+
+@pytest.mark.slow
+def test_nothing_takes_the_group_for_a_default() -> None:
+    """What would hold the connections of a rank that leaves is imported before there are any."""
+    code = (
+        "import dealias.engine.joining, sys; sys.exit('torch.distributed.nn.functional' not in "
+        "sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -72,7 +72,7 @@ def test_killed_anywhere(
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("step:2:SIGTERM", 143), ("validation:2:SIGUSR1", 143),
+    [("validation:2:SIGUSR1", 143), pytest.param("step:2:SIGTERM", 143, marks=pytest.mark.slow),
      pytest.param("step:4:SIGINT", 130, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_signal_to_one_rank_stops_both_at_the_same_step(

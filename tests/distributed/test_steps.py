@@ -16,12 +16,11 @@ from dealias.training.dealing import deal
 pytestmark = pytest.mark.subprocess
 CASES: dict[str, dict[str, Any]] = {
     "one batch each, none for one rank at the end": {"accumulation": 1, "network": "varnet"},
-    "a last step of three batches": {"accumulation": 2, "network": "varnet"},
     "batches of unequal size, recomputed": {
         "accumulation": 1, "network": "varnet", "batch_size": 2,
         "policy": {"cascades": "recompute", "coils": 1},
     },
-    "dropout": {"accumulation": 1, "network": "unet"},
+    "dropout, and a last step of three batches": {"accumulation": 2, "network": "unet"},
     "a loss scaler, and a slice that is not finite": {
         "accumulation": 1, "network": "varnet", "fp16": True, "poison": 3,
     },

@@ -222,6 +222,7 @@ def test_every_network_under_every_way(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the code generator's own
 def test_kept_convolutions_are_refused_for_a_reason() -> None:
     """Fails once torch has mended it: the refusal may go then."""
     network = compiled(varnet(TWO, MemoryPolicy(cascades="keep_convolutions")))
@@ -242,6 +243,7 @@ def test_in_half_precision_as_well(precision: str, traced: None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the code generator's own
 @pytest.mark.parametrize("policy", [KEEP, MemoryPolicy(cascades="recompute")])
 def test_generated_code_gives_the_same_numbers(policy: MemoryPolicy) -> None:
     """With the C++ compiler of this machine, which is needed: half a minute."""

@@ -195,3 +195,17 @@ def test_a_cpu_tensor_is_its_own_copy() -> None:
     assert to_host(x) is x
     meta = torch.empty(3, device="meta")
     assert to_host(meta) is meta
+
+
+def test_what_stands_there_twice_comes_back_as_one() -> None:
+    """Compiled code that was made for one tensor twice is not made for two tensors."""
+    alike = []
+
+    def product(pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        alike.append(pair[0] is pair[1])
+        return (pair[0] * pair[1]).sin()
+
+    x = torch.ones(3, requires_grad=True)
+    Boundaries(torch.clone)(product, (x, x)).sum().backward()
+    assert alike == [True, True]
+    assert x.grad is not None and torch.allclose(x.grad, 2 * torch.cos(torch.ones(3)))

@@ -60,7 +60,9 @@ Start = Callable[..., Run]
 def server() -> Any:
     """A fork server that has everything imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dealias.runs.train", "dealias.cli.main", "dealias.io.open"])
+    # the first optimiser of a process imports torch._dynamo: a second
+    modules = ["dealias.runs.train", "dealias.cli.main", "dealias.io.open", "torch._dynamo"]
+    context.set_forkserver_preload(modules)
     return context
 
 

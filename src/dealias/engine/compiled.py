@@ -136,4 +136,7 @@ def _of_the_compiler(error: Exception) -> bool:
 
 
 def _said(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """One line: of an error of the code generator, which torch wraps, what it said itself."""
+    cause = getattr(error, "inner_exception", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__

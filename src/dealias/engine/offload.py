@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,26 +47,30 @@ class Boundaries:
         """Run the unit on its arguments: tensors, and tuples of tensors."""
         if not torch.is_grad_enabled():
             return function(*arguments)
-        slots: list[_Slot] = []
+        slots: dict[int, _Slot] = {}
         held = _mapped(arguments, Tensor, lambda tensor: self._slot(tensor, slots))
 
         def run(probe: Tensor) -> Any:
-            return function(*_mapped(held, _Slot, lambda slot: slot.take()))
+            # what stands there twice comes back as one: compiled code looks at that
+            return function(*_mapped(held, _Slot, functools.cache(_Slot.take)))
 
         try:
             # the probe keeps nothing; it tells torch whose random numbers to draw again
-            return recompute(run, slots[0].here.new_empty(0) if slots else torch.empty(0))
+            here = next((slot.here for slot in slots.values()), torch.empty(0))
+            return recompute(run, here.new_empty(0))
         finally:
-            for slot in slots:
+            for slot in slots.values():
                 slot.live = None
 
-    def _slot(self, tensor: Tensor, slots: list[_Slot]) -> _Slot:
+    def _slot(self, tensor: Tensor, slots: dict[int, _Slot]) -> _Slot:
+        if id(tensor) in slots:
+            return slots[id(tensor)]
         version, host = self._parked.get(tensor, (None, None))  # type: ignore[no-untyped-call]
         if version != tensor._version:
             host = None if tensor.is_meta else (self._away or to_host)(tensor.detach())
             self._parked[tensor] = tensor._version, host
-        slots.append(_Slot(tensor, host))
-        return slots[-1]
+        slots[id(tensor)] = slot = _Slot(tensor, host)
+        return slot
 
 
 class _Slot:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.subprocess
-STEP = "no memory left for (B, S, C, H, W) = (1, 1, 4, 48, 40); set training.batch_size=1"
+STEP = "no memory left for (B, S, C, H, W) = (1, 1, 4, 48, 40); `dealias plan RECIPE --memory"
 
 
 @pytest.mark.parametrize(("mebibytes", "said"), [(20, "error: memory: found none left"),

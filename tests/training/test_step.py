@@ -177,7 +177,7 @@ def test_no_memory_names_the_shape_and_what_helps(
 
     job = make_job("run")
     monkeypatch.setattr(job.network, "forward", full)
-    with pytest.raises(HealthError, match=r"\(1, 1, 3, \d+, \d+\).*memory.cascades=recompute"):
+    with pytest.raises(HealthError, match=r"\(1, 1, 3, \d+, \d+\).*memory.budget=SIZE"):
         train(job)
 
 

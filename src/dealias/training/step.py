@@ -165,9 +165,6 @@ def _finite(value: float) -> bool:
 def _out_of_memory(batch: Batch) -> HealthError:
     name, z = batch.names[0]
     shape = tuple(batch.kspace_BSCHW.shape)
-    do = (
-        "set training.batch_size=1, memory.cascades=recompute or memory.coils=1, or choose a "
-        "smaller network"
-    )
+    do = "`dealias plan RECIPE --memory SIZE` says what fits; memory.budget=SIZE chooses it"
     found = f"no memory left for (B, S, C, H, W) = {shape}"
     return HealthError(f"{name}, slice {z}", found, "", do)

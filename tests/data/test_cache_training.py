@@ -24,6 +24,7 @@ from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings
 from dealias.training.schedules import ScheduleSettings
 from dealias.training.settings import TrainingSettings
+from shared import same
 
 TINY = VarNetSettings(
     cascades=1, channels=2, pools=1, sens_channels=2, sens_pools=1, readout_crop=2
@@ -76,17 +77,6 @@ def outcome(job: TrainingJob) -> dict[str, Any]:
         found[name] = (job.folder / name).read_bytes()
     timed = ("seconds", "memory")
     return found | {"rows": [{k: v for k, v in row.items() if k not in timed} for row in rows]}
-
-
-def same(a: Any, b: Any) -> bool:
-    """Bit-equal, all the way down."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 def assert_same(a: dict[str, Any], b: dict[str, Any]) -> None:

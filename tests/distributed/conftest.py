@@ -17,6 +17,7 @@ import torch
 
 from dealias.data.simulate import SimulateSettings, simulate
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
+from shared import same
 
 HERE = Path(__file__).parent
 COMMAND, WORK = HERE.parent / "faults" / "child.py", HERE / "work.py"
@@ -194,17 +195,6 @@ def train(start: Start, data: Path, tmp_path: Path) -> Start:
         return start("train", "demo", "--data", given, "--out", run, *SMALL, *overrides, **more)
 
     return go
-
-
-def same(a: Any, b: Any) -> bool:
-    """Bit-equal, all the way down."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dealias.data.simulate import SimulateSettings, simulate
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
+from shared import same
 
 CHILD = Path(__file__).with_name("child.py")
 EPOCHS, SLICES = 2, 3
@@ -126,17 +126,6 @@ def straight(server: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) 
     process.join(120)
     assert process.exitcode == 0, folder.with_name("log.err").read_text()
     return folder
-
-
-def same(a: Any, b: Any) -> bool:
-    """Bit-equal, all the way down."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dealias.errors import CheckpointError
 from dealias.training.checkpoint import Checkpoints, TrainState, read_checkpoint
 from dealias.training.loop import Stopped, TrainingJob, train
 from dealias.training.schedules import ScheduleSettings
+from shared import same
 
 Make = Callable[..., TrainingJob]
 Stop = Callable[[TrainingJob, int], TrainingJob]
@@ -24,17 +24,6 @@ def final(job: TrainingJob) -> dict[str, Any]:
     path = Checkpoints(job.folder / "checkpoints", 2, lambda text: None).path("latest")
     assert path is not None
     return vars(read_checkpoint(path)[0])
-
-
-def equal(a: Any, b: Any) -> bool:
-    """Bit-equal, all the way down."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 def interrupted(make: Make, stop: Stop, steps: list[int], resume: dict[str, Any] | None = None,
@@ -74,7 +63,7 @@ def test_a_stopped_run_ends_with_the_same_bits(case: str, make_job: Make, stop_a
     a, b = final(straight), final(other)
     assert a["step"] > 0
     for key in a:
-        assert equal(a[key], b[key]), f"{key} differs"
+        assert same(a[key], b[key]), f"{key} differs"
     for name in ("scores.json", "finished.json"):
         assert (straight.folder / name).read_text() == (other.folder / name).read_text()
 
@@ -83,15 +72,15 @@ def test_the_number_of_workers_changes_nothing(make_job: Make, stop_after: Stop)
     straight = make_job("straight")
     train(straight)
     other = interrupted(make_job, stop_after, [3], {"workers": 2})
-    assert equal(final(straight)["network"], final(other)["network"])
-    assert equal(final(straight)["optimiser"], final(other)["optimiser"])
+    assert same(final(straight)["network"], final(other)["network"])
+    assert same(final(straight)["optimiser"], final(other)["optimiser"])
 
 
 def test_another_seed_is_another_run(make_job: Make) -> None:
     jobs = [make_job("a", seed=1), make_job("b", seed=2)]
     for job in jobs:
         train(job)
-    assert not equal(final(jobs[0])["network"], final(jobs[1])["network"])
+    assert not same(final(jobs[0])["network"], final(jobs[1])["network"])
 
 
 def test_metrics_hold_each_epoch_once(make_job: Make, stop_after: Stop) -> None:
@@ -144,7 +133,7 @@ def test_a_damaged_newest_checkpoint_falls_back_loudly(
     train(job)
     assert any("000005" in text for text in said)
     assert any("continuing from 000003" in text for text in said)
-    assert equal(final(job)["network"], final(straight)["network"])
+    assert same(final(job)["network"], final(straight)["network"])
 
 
 def test_no_good_checkpoint_never_means_from_the_start(make_job: Make, stop_after: Stop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -40,9 +41,9 @@ class VarNetSettings(NetworkSettings):
 class VarNetCascade(Cascade):
     """One step: a denoiser looks at the image, soft data consistency looks at the data."""
 
-    def __init__(self, channels: int, pools: int) -> None:
+    def __init__(self, denoiser: NormalisedDenoiser) -> None:
         super().__init__()
-        self.denoiser = NormalisedDenoiser(UNet(2, 2, channels, pools))
+        self.denoiser = denoiser
         self.step = nn.Parameter(torch.ones(1))
 
     def forward(self, A: Sense, x0_BSHW: Tensor, state: State) -> State:
@@ -51,17 +52,25 @@ class VarNetCascade(Cascade):
         return refine(soft_consistency(state, self.step), change_BSHW)
 
 
-class VarNet(Network):
-    """E2E-VarNet: learned maps, unrolled cascades, root-sum-of-squares."""
+class VariationalNetwork(Network):
+    """Learned maps, cascades of one kind around any denoiser, root-sum-of-squares.
 
-    def __init__(self, settings: VarNetSettings) -> None:
+    Args:
+        needs: What it asks of the data.
+        sensitivity: Makes the maps.
+        denoisers: One for each cascade.
+    """
+
+    def __init__(
+        self,
+        needs: Needs,
+        sensitivity: SensitivityNetwork,
+        denoisers: Iterable[NormalisedDenoiser],
+    ) -> None:
         super().__init__()
-        self.needs = Needs(readout_crop=settings.readout_crop)
-        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
-        self.sensitivity = SensitivityNetwork(NormalisedDenoiser(maps))
-        self.cascades = nn.ModuleList(
-            VarNetCascade(settings.channels, settings.pools) for _ in range(settings.cascades)
-        )
+        self.needs = needs
+        self.sensitivity = sensitivity
+        self.cascades = nn.ModuleList(VarNetCascade(denoiser) for denoiser in denoisers)
 
     def forward(self, measurement: Measurement) -> Estimate:
         """Reconstruct one batch."""
@@ -72,3 +81,18 @@ class VarNet(Network):
         for cascade in self.cascades:
             state = cascade(A, x0_BSHW, state)
         return estimate(state, A, measurement, sens_BSCHW)
+
+
+class VarNet(VariationalNetwork):
+    """E2E-VarNet: all denoisers are U-Nets."""
+
+    def __init__(self, settings: VarNetSettings) -> None:
+        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
+        super().__init__(
+            Needs(readout_crop=settings.readout_crop),
+            SensitivityNetwork(NormalisedDenoiser(maps)),
+            (
+                NormalisedDenoiser(UNet(2, 2, settings.channels, settings.pools))
+                for _ in range(settings.cascades)
+            ),
+        )

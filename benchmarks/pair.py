@@ -15,7 +15,7 @@ from dealias.engine.compiled import compile_denoisers
 from dealias.engine.usage import peak_memory
 from dealias.metrics.similarity import ssim
 from dealias.models.layers.unet import UNet
-from dealias.models.published import from_fastmri
+from dealias.models.published.fastmri import VARNET
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.physics.coils import rss
 from dealias.physics.fourier import ifft
@@ -77,7 +77,7 @@ class Pair:
         )
         with torch.device("meta"):
             network = VarNet(settings)
-        weights = {from_fastmri(name): one for name, one in self.official.state_dict().items()}
+        weights = {VARNET.rename(name): one for name, one in self.official.state_dict().items()}
         # the weights themselves: copies for each row would fill a small card
         network.load_state_dict(weights, assign=True)
         row.policy.apply(network)

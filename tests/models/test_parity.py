@@ -10,7 +10,7 @@ from torch import nn
 
 from dealias.engine.policies import MemoryPolicy
 from dealias.models.layers.unet import UNet
-from dealias.models.published import from_fastmri
+from dealias.models.published.fastmri import VARNET
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
@@ -25,7 +25,7 @@ KEEP = MemoryPolicy()
 
 def same_weights(source: nn.Module, target: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
     """Load the reference's weights; gives pairs of ours and theirs."""
-    theirs = {from_fastmri(name): one for name, one in source.named_parameters()}
+    theirs = {VARNET.rename(name): one for name, one in source.named_parameters()}
     target.load_state_dict(theirs)
     return [(ours, theirs[name]) for name, ours in target.named_parameters()]
 

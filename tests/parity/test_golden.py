@@ -18,7 +18,12 @@ def test_there_are_golden_files() -> None:
     assert "fastmri-varnet" in NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+def marked(name: str) -> object:
+    """Published sizes take minutes."""
+    return pytest.param(name, marks=pytest.mark.slow) if name.endswith("-published") else name
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in NAMES])
 def test_image_and_gradients_are_the_published_ones(name: str) -> None:
     case = golden.read(name)
     published = PUBLISHED[case["published"]]

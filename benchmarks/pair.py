@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from apart import Apart
 from dealias.engine.allocator import taken
 from dealias.engine.compiled import compile_denoisers
 from dealias.engine.usage import peak_memory
@@ -22,7 +23,7 @@ from dealias.physics.fourier import ifft
 from dealias.physics.readout import centre_crop_or_pad
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
-from rows import OFFICIAL, ROWS, Row
+from rows import OFFICIAL, OFFICIAL_HERE, ROWS, Row
 from versus import TOO_LARGE, within
 
 with warnings.catch_warnings():
@@ -48,6 +49,7 @@ class Pair:
         device: torch.device,
     ) -> None:  # fmt: skip
         self.device, self.sizes = device, sizes
+        self.arguments = (shape_CHW, target_hw, sizes)
         _, height, width = shape_CHW
         self.target_hw = (min(target_hw[0], height), min(target_hw[1], width))
         self.mask = snu_mask(width, 4)
@@ -127,9 +129,16 @@ MODES = {"inference": infer, "training": train}
 
 
 def steps(pair: Pair, rows: dict[str, Row], mode: str) -> dict[str, Step]:
-    """Official and every row as calls without arguments."""
-    every: dict[str, Row | None] = {OFFICIAL: None, **rows}
-    return {name: partial(MODES[mode], *pair.made(name, row), pair) for name, row in every.items()}
+    """Official and every row as calls without arguments.
+
+    On a CPU official is in a process of its own, and here once more, with the memory and
+    instructions that dealias chooses.
+    """
+    here: dict[str, Row | None] = {OFFICIAL: None, **rows}
+    if pair.device.type == "cpu":
+        here = {OFFICIAL_HERE: None, **rows}
+    found = {name: partial(MODES[mode], *pair.made(name, row), pair) for name, row in here.items()}
+    return found if OFFICIAL in here else {OFFICIAL: Apart(pair.arguments, mode), **found}
 
 
 def peaks(pair: Pair, rows: dict[str, Row], mode: str) -> dict[str, Any]:

@@ -20,7 +20,14 @@ import performance_pictures as draw  # noqa: E402
 import performance_tables as show  # noqa: E402
 from performance_results import Result, of_kind, read, size  # noqa: E402
 
-from rows import ABOUT_OFFICIAL, COMPILED, PARKED, ROWS  # noqa: E402
+from rows import (  # noqa: E402
+    ABOUT_OFFICIAL,
+    ABOUT_OFFICIAL_HERE,
+    COMPILED,
+    OFFICIAL_HERE,
+    PARKED,
+    ROWS,
+)  # noqa: E402
 
 PAGE = """# Performance
 
@@ -71,6 +78,7 @@ def main() -> None:
 def page(results: Sequence[Result]) -> str:
     """The text."""
     rows = [f"| official | {ABOUT_OFFICIAL} |"]
+    rows += [f"| {OFFICIAL_HERE} (on a CPU) | {ABOUT_OFFICIAL_HERE} |"]
     rows += [f"| {name} | {row.about} |" for name, row in ROWS.items()]
     rows += [f"| {name} (on a GPU) | {row.about} |" for name, row in PARKED.items()]
     rows += [f"| {name} (on demand on a CPU) | {row.about} |" for name, row in COMPILED.items()]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from apart import Apart
+from dealias.engine.cpu import INSTRUCTIONS
 from pair import Pair, peaks, steps, train
-from rows import COMPILED, LEANEST, OFFICIAL, PARKED, ROWS, rows_of
-from versus import TOO_LARGE
+from rows import COMPILED, LEANEST, OFFICIAL, OFFICIAL_HERE, PARKED, ROWS, rows_of
+from versus import TOO_LARGE, timed
 
 CPU = torch.device("cpu")
 
@@ -48,7 +52,9 @@ def test_gradients_of_a_step_that_failed_are_dropped(pair: Pair) -> None:
 
 def test_peaks_are_those_of_one_step(pair: Pair) -> None:
     """Weights and k-space are in it, and the leanest policy is."""
-    found = peaks(pair, {"lean": ROWS["crop, leanest"], "kept": ROWS["crop"]}, "training")
+    found = peaks(
+        pair, {"lean": ROWS["crop, leanest"], "kept": ROWS["crop, all coils at once"]}, "training"
+    )
     assert list(found) == [OFFICIAL, "lean", "kept"]
     gradients = sum(one.nbytes for one in pair.official.parameters())
     assert all(one["peak"] > pair.there() + gradients for one in found.values())
@@ -74,7 +80,7 @@ def test_compiled_rows_alone_are_compiled(pair: Pair, monkeypatch: pytest.Monkey
 
 
 def test_official_comes_first_and_every_row_is_made(pair: Pair) -> None:
-    assert list(steps(pair, ROWS, "inference")) == [OFFICIAL, *ROWS]
+    assert list(steps(pair, ROWS, "inference")) == [OFFICIAL, OFFICIAL_HERE, *ROWS]
 
 
 def test_parking_is_a_row_on_a_gpu_alone() -> None:
@@ -83,3 +89,16 @@ def test_parking_is_a_row_on_a_gpu_alone() -> None:
     (parked,) = PARKED.values()
     assert parked.policy.model_copy(update={"offload": ()}) == ROWS["crop, recompute"].policy
     assert ROWS["crop, leanest"].policy == LEANEST
+
+
+def test_official_apart_is_timed_there_and_without_our_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(INSTRUCTIONS, "SSE41")  # as if chosen here, after apart was imported
+    apart = Apart(((2, 24, 20), (20, 20), (1, 2)), "inference")
+    wall, cpu = timed(apart, CPU)
+    assert 0 < wall < 60
+    assert cpu > 0
+    environment = Path(f"/proc/{apart._process.pid}/environ")
+    if environment.exists():
+        assert b"SSE41" not in environment.read_bytes()

@@ -20,7 +20,7 @@ from dealias.engine.policies import MemoryPolicy
 from dealias.models.unet import UnetSettings
 from dealias.models.varnet import VarNetSettings
 from dealias.runs.size import Size
-from rows import COMPILED, ROWS
+from rows import COMPILED, OFFICIAL_HERE, ROWS
 
 import plan  # isort: skip
 
@@ -46,7 +46,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_varnet_in_rows(run: Run) -> None:
     found = run(varnet, "--size", "2x48x32", "--target", "32", "--cascades", "1", "--channels", "2",
                 "--rows", "crop; crop, leanest", "--rounds", "1")  # fmt: skip
-    assert list(found["training"]) == ["official", "crop", "crop, leanest"]
+    assert list(found["training"]) == ["official", OFFICIAL_HERE, "crop", "crop, leanest"]
     assert found["difference"] < 1e-5
     assert found["training"]["crop"]["wall"][1] > 0
 

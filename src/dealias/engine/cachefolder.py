@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from dealias.atomic import write_json
+from dealias.engine.cpu import INSTRUCTIONS
 from dealias.engine.device import device_name
 from dealias.errors import DiskError
 
@@ -31,10 +32,13 @@ def cache_folder() -> Path:
 
 
 def measured_file(kind: str, device: torch.device) -> Path:
-    """Where one kind of measurement lies: a file for each device, torch version and threads."""
+    """Where one kind of measurement lies: a file for each device, torch version and threads.
+
+    On a CPU also for the instructions that oneDNN is held to.
+    """
     parts = [kind, device_name(device), f"torch{torch.__version__}"]
     if device.type == "cpu":
-        parts.append(f"{torch.get_num_threads()}threads")
+        parts += [os.environ.get(INSTRUCTIONS, "all"), f"{torch.get_num_threads()}threads"]
     name = "-".join(re.sub(r"[^A-Za-z0-9.+]+", "_", part) for part in parts)
     return cache_folder() / f"{name}.json"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from dealias.engine.cpu import prepare_cpu
 from dealias.engine.precision import allow_tf32
 from dealias.errors import SettingsError
 
@@ -14,7 +15,8 @@ from dealias.errors import SettingsError
 def choose_device(name: str | None = None) -> torch.device:
     """The device asked for, or the first CUDA device that this torch has kernels for, or the CPU.
 
-    From here on float32 is float32 on any device, until `training.tf32` says otherwise.
+    From here on float32 is float32 on any device, until `training.tf32` says otherwise; and the
+    process is ready to compute on a CPU (see `engine.cpu`).
 
     Args:
         name: "cpu", "cuda", "cuda:1", or None.
@@ -26,6 +28,7 @@ def choose_device(name: str | None = None) -> torch.device:
         SettingsError: The device is unknown, absent, or has no kernels in this build.
     """
     allow_tf32(False)
+    prepare_cpu()
     if name is None:
         return torch.device("cuda") if usable_cuda(0) else torch.device("cpu")
     try:

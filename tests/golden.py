@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.measurement import measure
+from shared import maps_for
 
 FOLDER = Path(__file__).parent / "parity" / "golden"
 NUMBERS = 300
@@ -59,7 +60,8 @@ def image(network: nn.Module, case: Mapping[str, Any]) -> Tensor:
     """Our image of a case (its shape, mask and target), (B, H, W)."""
     y, lines = kspace(case["shape"]), mask(case["mask"])
     target = tuple(case["target"] or case["shape"][-2:])
-    m = measure(y, [lines] * len(y), target, network.needs)
+    masks = [lines] * len(y)
+    m = measure(y, masks, target, network.needs, maps_for(network.needs, y, masks))
     return m.window(network(m).image_BHW)
 
 

@@ -16,6 +16,7 @@ from dealias.physics.fourier import fft
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import Measurement, measure, residual
+from shared import maps_for
 
 every_network = pytest.mark.parametrize("entry", list(NETWORKS), ids=lambda entry: entry.name)
 
@@ -52,7 +53,14 @@ def with_adjacent(y: torch.Tensor, network: Network) -> torch.Tensor:
 
 def measured(network: Network, y: torch.Tensor, mask: SamplingMask) -> Measurement:
     y = with_adjacent(y, network)
-    return measure(y, [mask] * len(y), (y.shape[-2], y.shape[-1]), network.needs)
+    return measured_for(network, y, mask, (y.shape[-2], y.shape[-1]))
+
+
+def measured_for(
+    network: Network, y: torch.Tensor, mask: SamplingMask, target: tuple[int, int]
+) -> Measurement:
+    masks = [mask] * len(y)
+    return measure(y, masks, target, network.needs, maps_for(network.needs, y, masks))
 
 
 def off(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -169,7 +177,7 @@ def test_cropped_rows_leave_the_measurement_alone(entry: NetworkEntry) -> None:
     network = build(entry, readout_crop=2)
     assert network.needs == dataclasses.replace(build(entry).needs, readout_crop=2)
     y = with_adjacent(kspace(hw=(64, 36)), network)
-    m = measure(y, [snu_mask(36, 4)], (24, 36), network.needs)
+    m = measured_for(network, y, snu_mask(36, 4), (24, 36))
     estimate = network(m)
     assert estimate.image_BHW.shape == (1, 28, 36)
     assert m.window(estimate.image_BHW).shape == (1, 24, 36)

@@ -18,6 +18,7 @@ from dealias.models.network import Network, NetworkEntry, Unit, plain
 from dealias.models.table import NETWORKS
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
+from shared import maps_for
 
 KEEP = MemoryPolicy()
 COILS = 5
@@ -85,7 +86,8 @@ def kspace(slices: int, device: str = "cpu") -> torch.Tensor:
 
 def image_of(network: Network, device: str = "cpu") -> torch.Tensor:
     y = kspace(network.needs.slices, device)
-    m = measure(y, [snu_mask(20, 4)] * 2, (16, 20), network.needs)
+    masks = [snu_mask(20, 4)] * 2
+    m = measure(y, masks, (16, 20), network.needs, maps_for(network.needs, y, masks))
     torch.manual_seed(7)
     return m.window(network(m).image_BHW)
 

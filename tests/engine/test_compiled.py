@@ -23,6 +23,7 @@ from dealias.runs.plan import footprint_of
 from dealias.runs.search import candidates
 from dealias.runs.size import Size
 from dealias.scan.measurement import measure
+from shared import maps_for
 
 CPU, KEEP = torch.device("cpu"), MemoryPolicy()
 TINY = VarNetSettings(cascades=12, channels=2, pools=1, sens_channels=2, sens_pools=1)
@@ -65,7 +66,8 @@ def image_of(network: Network, hw: tuple[int, int] = (16, 20)) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     shape = (1, network.needs.slices, COILS, *hw)
     y = torch.randn(shape, dtype=torch.complex128, generator=generator) + 2
-    m = measure(y, [snu_mask(hw[1], 4)], hw, network.needs)
+    masks = [snu_mask(hw[1], 4)]
+    m = measure(y, masks, hw, network.needs, maps_for(network.needs, y, masks))
     image: Tensor = network(m).image_BHW
     return image
 
@@ -193,20 +195,28 @@ def test_a_budget_chooses_among_what_can_be_compiled() -> None:
 
 
 WITH_BORDERS = [entry for entry in NETWORKS if borders(entry.build(entry.tiny))]
+POLICIES = [
+    KEEP,
+    MemoryPolicy(cascades="recompute", blocks="recompute", coils=2),
+    MemoryPolicy(cascades="recompute", offload=("boundaries",)),
+    MemoryPolicy(blocks="recompute"),
+]
+
+
+def suits(policy: MemoryPolicy, entry: NetworkEntry) -> bool:
+    try:
+        policy.apply(entry.build(entry.tiny))
+    except SettingsError:
+        return False
+    return True
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "policy",
-    [
-        KEEP,
-        MemoryPolicy(cascades="recompute", blocks="recompute", coils=2),
-        MemoryPolicy(cascades="recompute", offload=("boundaries",)),
-        MemoryPolicy(blocks="recompute"),
-    ],
-    ids=MemoryPolicy.explain,
+    ("entry", "policy"),
+    [(entry, policy) for entry in WITH_BORDERS for policy in POLICIES if suits(policy, entry)],
+    ids=lambda one: one.name if isinstance(one, NetworkEntry) else one.explain(),
 )
-@pytest.mark.parametrize("entry", WITH_BORDERS, ids=lambda entry: entry.name)
 def test_every_network_under_every_way(
     entry: NetworkEntry, policy: MemoryPolicy, traced: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +228,7 @@ def test_every_network_under_every_way(
         policy.apply(network)
         found.append(results(change(network)))
     assert off(*found) < 1e-10
-    assert told.graphs() == len(told) >= 2, told
+    assert told.graphs() == len(told) >= min(2, len(borders(network))), told
 
 
 @pytest.mark.slow

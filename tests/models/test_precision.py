@@ -19,6 +19,7 @@ from dealias.models.network import NetworkEntry
 from dealias.models.table import NETWORKS
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
+from shared import maps_for
 
 WITH_BORDERS = [entry for entry in NETWORKS if borders(entry.build(entry.tiny))]
 
@@ -51,8 +52,10 @@ def test_all_convolutions_are_in_half_precision(entry: NetworkEntry, name: str) 
         slices = network.needs.slices
         y = torch.randn(1, slices, 3, 16, 20, dtype=torch.complex64,
                         generator=torch.Generator().manual_seed(1)) + 2  # fmt: skip
+        masks = [snu_mask(20, 4)]
+        maps = maps_for(network.needs, y, masks)
         with Convolutions() as convolutions:
-            image = network(measure(y, [snu_mask(20, 4)], (16, 20), network.needs)).image_BHW
+            image = network(measure(y, masks, (16, 20), network.needs, maps)).image_BHW
             image.sum().backward()
         assert convolutions.seen == {DTYPES[precision] or torch.float32}
         images.append(image.detach())

@@ -42,6 +42,7 @@ class Case:
         mask: A recipe for `golden.mask`.
         target: Grid of the image that is compared; the image's own where None.
         differs: What of it we do otherwise on purpose, for the printout.
+        kept: How many gradients the golden file keeps, evenly; all are compared when it is written.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Case:
     mask: Mapping[str, Any]
     target: tuple[int, int] | None = None
     differs: str = ""
+    kept: int | None = None
 
 
 def theirs(case: Case) -> tuple[Tensor, dict[str, Tensor], dict[str, list[int]]]:
@@ -93,14 +95,23 @@ def compare(case: Case) -> tuple[float, float, dict[str, Any]]:
     if missing := sorted(set(renamed) - set(found)):
         raise SystemExit(f"{case.name}: no gradient here for {', '.join(missing[:9])}")
     worst = max(off(found[name], one, floor) for name, one in renamed.items())
+    norms = {name: float(torch.linalg.norm(one)) for name, one in renamed.items()}
+    kept = thinned(norms, case.kept)
     record = {
         "settings": case.settings.model_dump(mode="json"),
         "published": case.published.name,
         "shape": list(case.shape), "mask": dict(case.mask), "target": case.target,
-        "shapes": shapes, "image": golden.sampled(image), "gradients": golden.products(renamed),
-        "norms": {name: float(torch.linalg.norm(one)) for name, one in renamed.items()},
+        "shapes": shapes, "image": golden.sampled(image), "norms": kept,
+        "gradients": golden.products({name: renamed[name] for name in kept}),
     }  # fmt: skip
     return off(found_image, image), worst, record
+
+
+def thinned(norms: Mapping[str, float], count: int | None) -> dict[str, float]:
+    """So many of them, evenly, and the largest, beside which the small ones count."""
+    names = list(norms)[:: max(1, -(-len(norms) // count))] if count else norms
+    largest = max(norms, key=lambda name: norms[name])
+    return {name: norms[name] for name in dict.fromkeys([*names, largest])}
 
 
 def main(project: str, cases: Callable[[], Sequence[Case]]) -> None:

@@ -15,6 +15,7 @@ from dealias.cli import (
     cmd_doctor,
     cmd_evaluate,
     cmd_export,
+    cmd_import,
     cmd_models,
     cmd_plan,
     cmd_recipes,
@@ -38,6 +39,7 @@ COMMANDS = (
     cmd_doctor,
     cmd_recipes,
     cmd_models,
+    cmd_import,
     cmd_export,
 )
 

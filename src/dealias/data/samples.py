@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class Sample:
         name: Of the scan.
         z: Slice index.
         hybrid: What belongs to the rows of a cached scan.
+        stored: Images of the data's own for the network's priors, (H, W) by name.
     """
 
     kspace_SCHW: Tensor
@@ -47,6 +48,7 @@ class Sample:
     name: str
     z: int
     hybrid: Hybrid | None = None
+    stored: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Batch:
     range_B: Tensor
     names: tuple[tuple[str, int], ...]
     hybrid: Hybrid | None = None
+    stored: tuple[Mapping[str, Tensor], ...] = ()
 
     def pin_memory(self) -> Batch:
         """In page-locked memory, from where copies to a GPU overlap with its work.
@@ -76,7 +79,9 @@ class Batch:
         if hybrid is not None:
             peaks_BSW = hybrid.peaks_BSW.to(device, non_blocking=True)
             hybrid = replace(hybrid, peaks_BSW=peaks_BSW)
-        return measure(kspace_BSCHW, self.masks, target_hw, needs, hybrid=hybrid)
+        return measure(
+            kspace_BSCHW, self.masks, target_hw, needs, hybrid=hybrid, stored=self.stored
+        )
 
 
 class Samples(Dataset[Sample]):
@@ -132,7 +137,10 @@ class Samples(Dataset[Sample]):
         target_HW = _target(scan, z)
         data_range = scan.data_range or _volume_maximum(scan)
         inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range)).float()
-        return Sample(kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid)
+        stored = scan.stored(self.needs, mask, z)
+        return Sample(
+            kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid, stored
+        )
 
     def _place(self, index: int) -> tuple[Scan, int, list[int]]:
         """Scan, slice, and the adjacent slices that the network sees with it."""
@@ -156,6 +164,7 @@ def collate(samples: list[Sample]) -> Batch:
         torch.tensor([sample.data_range for sample in samples], dtype=torch.float32),
         tuple((sample.name, sample.z) for sample in samples),
         hybrid,
+        tuple(sample.stored for sample in samples),
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dealias.errors import SettingsError
-from dealias.models.layers.normalise import NormalisedDenoiser
+from dealias.models.layers.border import Border
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -28,9 +28,9 @@ def set_precision(network: nn.Module, name: str) -> None:
         border.compute_dtype = DTYPES[name]
 
 
-def borders(network: nn.Module) -> list[NormalisedDenoiser]:
-    """All denoisers of complex images: inside them tensors are real."""
-    return [part for part in network.modules() if isinstance(part, NormalisedDenoiser)]
+def borders(network: nn.Module) -> list[Border]:
+    """All parts of a network inside which tensors are real."""
+    return [part for part in network.modules() if isinstance(part, Border)]
 
 
 def allow_tf32(allowed: bool) -> None:

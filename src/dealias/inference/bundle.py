@@ -54,6 +54,7 @@ def save_model(
     protocol: str | None = None,
     licence: str | None = None,
     weights: dict[str, Tensor] | None = None,
+    provenance: Json | None = None,
 ) -> Json:
     """Write a model file.
 
@@ -65,6 +66,7 @@ def save_model(
         protocol: The scoring protocol it was chosen by.
         licence: The licence of the weights.
         weights: Weights to write in place of the network's own (an average of them).
+        provenance: Of weights that were published elsewhere: kind, project, sha256 of their file.
 
     Returns:
         The header that was written; it holds no path, host or user.
@@ -81,6 +83,8 @@ def save_model(
         "protocol": protocol,
         "licence": licence,
     }
+    if provenance is not None:
+        header["provenance"] = provenance
     write_safetensors(path, network.state_dict() if weights is None else weights, header)
     return header
 
@@ -94,6 +98,7 @@ def save_bundle(
     protocol: str | None = None,
     licence: str | None = None,
     weights: dict[str, Tensor] | None = None,
+    provenance: Json | None = None,
 ) -> None:
     """Write a bundle folder; arguments as in `save_model`. Each file is replaced atomically."""
     header = save_model(
@@ -104,6 +109,7 @@ def save_bundle(
         protocol=protocol,
         licence=licence,
         weights=weights,
+        provenance=provenance,
     )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     write_bytes(folder / "card.md", model_card(header, parameters).encode())

@@ -14,6 +14,7 @@ _CARD = """\
 ## What it does
 Reconstructs magnitude images from undersampled multi-coil Cartesian k-space.
 Network `{network}`, {parameters}, made with dealias {version}; licence {licence}.
+{provenance}
 
 ## What it was trained on
 {training}
@@ -46,6 +47,7 @@ def model_card(header: dict[str, Any], parameters: int) -> str:
         parameters=f"{parameters:,} parameters",
         version=header["dealias_version"],
         licence=header.get("licence") or "not stated",
+        provenance=_provenance(header.get("provenance")),
         training=_training(header.get("profile")),
         protocol=f"Chosen by protocol `{protocol}`." if protocol else "Not stated.",
     )
@@ -64,6 +66,15 @@ def _training(profile: dict[str, Any] | None) -> str:
         "largest k-space magnitude": _span(profile["scale"]),
     }
     return "\n".join(f"- {what}: {said}" for what, said in facts.items())
+
+
+def _provenance(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return (
+        f"Converted from {found['kind']} weights, trained with {found['project']}; "
+        f"SHA-256 of their file: {found['sha256']}.\n"
+    )
 
 
 def _list(values: Any) -> str:

@@ -113,7 +113,8 @@ def measurements(
         if hybrid is not None:
             hybrid = dataclasses.replace(hybrid, peaks_BSW=hybrid.peaks_BSW[index_BS].to(device))
         target_hw = scan.geometry.target_hw
-        yield first, measure(kspace_BSCHW, masks, target_hw, needs, sens_BSCHW, hybrid)
+        stored = [scan.stored(needs, mask, z) for z in range(first, last)]
+        yield first, measure(kspace_BSCHW, masks, target_hw, needs, sens_BSCHW, hybrid, stored)
 
 
 def _refuse_maps(scan: Scan) -> None:

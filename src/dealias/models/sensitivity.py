@@ -31,18 +31,25 @@ class SensitivityNetwork(torch.nn.Module):
         denoiser: Of a coil's images.
         adjacent: Whether it sees a coil's adjacent slices together as channels (PromptMR+), or each
             alone.
+        joint: Whether all slices' coils together are of unit root-sum-of-squares (HUMUS-Net), or
+            those of each slice.
     """
 
-    def __init__(self, denoiser: NormalisedDenoiser, adjacent: bool = False) -> None:
+    def __init__(
+        self, denoiser: NormalisedDenoiser, adjacent: bool = False, joint: bool = False
+    ) -> None:
         super().__init__()
         self.coil = CoilDenoiser(denoiser)
-        self.adjacent = adjacent
+        self.adjacent, self.joint = adjacent, joint
 
     def forward(self, m: Measurement) -> Tensor:
         """Sensitivity maps (B, S, C, H, W) complex from the ACS region alone."""
         zero = torch.zeros((), dtype=m.kspace_BSCHW.dtype, device=m.kspace_BSCHW.device)
         low_BSCHW = ifft(torch.where(m.acs_B11HW, m.kspace_BSCHW, zero), m.axes)
-        return unit_maps(self._of_coils(low_BSCHW), coil_axis=2)
+        maps_BSCHW = self._of_coils(low_BSCHW)
+        if self.joint:
+            return unit_maps(maps_BSCHW.flatten(1, 2), coil_axis=1).reshape(maps_BSCHW.shape)
+        return unit_maps(maps_BSCHW, coil_axis=2)
 
     def _of_coils(self, low_BSCHW: Tensor) -> Tensor:
         batch, slices, coils, *grid = low_BSCHW.shape

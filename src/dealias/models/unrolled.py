@@ -2,8 +2,8 @@
 
 With y the measurement, S the maps, F the transform and M the mask, the k-space that E2E-VarNet
 carries is k = alpha y + F S u - M F S v; so its coil-combined image is
-x = S^H F^H k = alpha x0 + gram(u) - normal(v), where x0 = A^H y. Soft data consistency and a
-refinement change (alpha, u, v) alone.
+x = S^H F^H k = alpha x0 + gram(u) - normal(v), where x0 = A^H y. Data consistency and a refinement
+change (alpha, u, v) alone.
 """
 
 from __future__ import annotations
@@ -65,6 +65,22 @@ def soft_consistency(state: State, step: Tensor) -> State:
     change = state.u_BSHW if state.v_BSHW is None else state.u_BSHW - state.v_BSHW
     v = step * change if state.v_BSHW is None else state.v_BSHW + step * change
     return State(alpha, state.u_BSHW, v)
+
+
+def weighted_consistency(x_BSHW: Tensor, weight: Tensor) -> State:
+    """What a denoiser gave takes the place of k: (y + weight M F S x) / (1 + weight) where sampled.
+
+    Off the mask k is F S x (Schlemper et al. 2018, arXiv:1704.02422; Ottesen et al. 2022).
+
+    Args:
+        x_BSHW: The denoised image, complex.
+        weight: Of the image beside the data, one element; 0 restores the measured samples.
+
+    Returns:
+        The state after: 1 / (1 + weight), x, x / (1 + weight).
+    """
+    alpha = 1 / (1 + weight)
+    return State(alpha, x_BSHW, alpha * x_BSHW)
 
 
 def refine(state: State, change_BSHW: Tensor) -> State:

@@ -5,8 +5,8 @@ Axes: B items, S adjacent slices, C coils, H readout, W phase encode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from dealias.errors import SettingsError
 from dealias.physics.coils import divide, rss
 from dealias.physics.fourier import ifft
+from dealias.physics.grappa import filled_or_zero_filled
 from dealias.physics.readout import centre_crop_or_pad, row_window
 from dealias.physics.sampling.mask import Bools, SamplingMask
 from dealias.physics.sense import Sense
@@ -23,6 +24,8 @@ from dealias.scan.hybrid import Hybrid, power_of_two, refuse_planes, refuse_unle
 
 CROP = 0.8
 """Where ESPIRiT's eigenvalue is lower, there is no signal (Uecker et al. 2014)."""
+Prior = Literal["grappa"]
+"""An image that comes with the measurement, made from nothing but what was measured."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Needs:
         readout_crop: Margin in rows kept beyond the target's field of view on the readout axis, or
             None to keep all rows. Exact for data consistency, but it changes what a network
             computes, so it is part of a model's configuration.
+        priors: Images that must come with the measurement.
+        stored_priors: Whether they are the data's own, where it holds some that were made under the
+            same mask; else all are made here.
     """
 
     slices: int = 1
@@ -44,6 +50,8 @@ class Needs:
     crop: float = CROP
     sets: int = 1
     readout_crop: int | None = None
+    priors: tuple[Prior, ...] = ()
+    stored_priors: bool = False
 
     def rows(self, encoded: int, target: int) -> tuple[int, int]:
         """[start, stop) of the readout that the network sees, where lines are masked.
@@ -98,6 +106,11 @@ class Measurement:
         scale_B: Powers of two that k-space was multiplied by (so that its largest magnitude lies in
             [0.5, 1)); exact, and undone by `window`.
         sens_BSCHW: Sensitivity maps, where the network needs them; M sets are (B, S, M, C, H, W).
+        priors: What `Needs.priors` asked for, by name: (B, H, W) real, of the centre slice, on this
+            grid and scale, without gradients.
+        accelerations: Of each item, how many positions lie on one another where its lines are
+            equispaced: the nominal acceleration as a whole number. Python's own numbers, so that
+            shapes inside a network may follow them.
     """
 
     kspace_BSCHW: Tensor
@@ -107,6 +120,8 @@ class Measurement:
     target_hw: tuple[int, int]
     scale_B: Tensor
     sens_BSCHW: Tensor | None = None
+    priors: Mapping[str, Tensor] = field(default_factory=dict)
+    accelerations: tuple[int, ...] = ()
 
     def coil_images(self) -> Tensor:
         """Zero-filled coil images F^H y, (B, S, C, H, W) complex."""
@@ -134,6 +149,7 @@ def measure(
     needs: Needs,
     sens_BSCHW: Tensor | None = None,
     hybrid: Hybrid | None = None,
+    stored: Sequence[Mapping[str, Tensor]] = (),
 ) -> Measurement:
     """Mask, scale and (for 1-D masks) transform and crop the readout.
 
@@ -146,6 +162,8 @@ def measure(
         sens_BSCHW: Sensitivity maps on the full grid, if the network needs them.
         hybrid: Says which rows these are, if they are an image along the readout already. The
             measurement has the same bits as one of k-space, on the device the cache was made on.
+        stored: Of each item, the data's own images (H, W) on the target's grid, by name, in place
+            of priors that would be made here.
 
     Returns:
         The measurement.
@@ -174,7 +192,46 @@ def measure(
         transformed = (-2,) if axes == (-1,) else ()
         kspace = _coil_by_coil(kspace_BSCHW, mask, scale_B[:, None], transformed, rows)
     sens_BSCHW = sens_BSCHW[..., start:stop, :] if sens_BSCHW is not None else None
-    return Measurement(kspace, mask, acs, axes, target_hw, scale_B, sens_BSCHW)
+    priors = {}
+    if "grappa" in needs.priors:
+        known = [images.get("grappa") for images in stored] or [None] * len(masks)
+        priors["grappa"] = _grappa(kspace, masks, axes, scale_B, known)
+    accelerations = tuple(_acceleration(mask) for mask in masks)
+    return Measurement(
+        kspace, mask, acs, axes, target_hw, scale_B, sens_BSCHW, priors, accelerations
+    )
+
+
+def _acceleration(mask: SamplingMask) -> int:
+    """The nominal acceleration; the lattice's spacing, or else the effective one, where unknown."""
+    if mask.nominal is not None:
+        return max(1, round(mask.nominal))
+    if mask.lines.ndim == 1:
+        gaps = np.diff(np.flatnonzero(mask.lines & ~mask.acs_lines()))
+        # the one gap that is wider is where the lattice passes the ACS lines
+        if gaps.size > 1 and (gaps == gaps.min()).sum() >= gaps.size - 1:
+            return int(gaps.min())
+    return round(mask.effective) if np.isfinite(mask.effective) else 1
+
+
+def _grappa(
+    kspace_BSCHW: Tensor,
+    masks: Sequence[SamplingMask],
+    axes: tuple[int, ...],
+    scale_B: Tensor,
+    known: Sequence[Tensor | None],
+) -> Tensor:
+    """Each item's known image on this grid and scale, or one that is made here."""
+    kspace_BCHW = kspace_BSCHW[:, kspace_BSCHW.shape[1] // 2]
+    grid = (kspace_BSCHW.shape[-2], kspace_BSCHW.shape[-1])
+    images = []
+    for kspace_CHW, mask, scale, image_HW in zip(kspace_BCHW, masks, scale_B, known, strict=True):
+        if image_HW is None:
+            images.append(filled_or_zero_filled(kspace_CHW, mask, axes))
+        else:
+            here_HW = image_HW.to(scale.device, scale.dtype)
+            images.append(centre_crop_or_pad(here_HW, grid) * scale)
+    return torch.stack(images)
 
 
 def _peak(kspace_BSCHW: Tensor, mask_B11HW: Tensor) -> Tensor:

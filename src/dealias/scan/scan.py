@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dealias.errors import DataError
 from dealias.physics.coils import rss
 from dealias.physics.fourier import ifft
 from dealias.physics.readout import centre_crop_or_pad
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.hybrid import CachedSource
+from dealias.scan.measurement import Needs
 
 ImageKind = Literal["target", "input", "grappa"]
 Array = npt.NDArray[Any]
@@ -124,6 +126,23 @@ class Scan:
     def image(self, kind: ImageKind, z: slice | int) -> Array | None:
         """Stored images (target, zero-filled input, GRAPPA), (Z, H, W) float32, or None."""
         return self.source.image(kind, _as_slice(z))
+
+    def stored(self, needs: Needs, mask: SamplingMask, z: int) -> dict[str, torch.Tensor]:
+        """Stored images of one slice that stand for a network's priors, (H, W) float32 by name.
+
+        None under another mask than the scan's own, which they were made with.
+
+        Raises:
+            DataError: A file cannot be read, or is a cache, which holds no such images.
+        """
+        if not needs.stored_priors or mask != self.mask:
+            return {}
+        if self.cached is not None:
+            found, expected = "a cache", f"images beside k-space: {', '.join(needs.priors)}"
+            do = "use the files that the cache was made from, or set network.stored=false"
+            raise DataError(self.name, found, expected, do)
+        images = {kind: self.image(kind, z) for kind in needs.priors}
+        return {kind: torch.from_numpy(one[0]) for kind, one in images.items() if one is not None}
 
     def target(self, z: slice | int) -> Array | None:
         """What reconstructions of some slices are compared with.

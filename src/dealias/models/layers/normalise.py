@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dealias.models.network import Runner, plain
+from dealias.models.layers.border import Border
 
 
-class NormalisedDenoiser(nn.Module):
+class NormalisedDenoiser(Border):
     """E2E-VarNet's wrapper of a U-Net (Sriram et al. 2020), and PromptMR's.
 
     Channels are normalised by their mean and unbiased standard deviation, so the whole is
@@ -25,6 +25,8 @@ class NormalisedDenoiser(nn.Module):
         groups: Of channels with a mean of their own: 2 for the real and the imaginary parts, 1 for
             all together.
         multiple: What H and W are padded to.
+        newest: Whether the S images are one image and what it was earlier, newest first: each
+            channel then has a mean of its own, and the network gives the newest alone (DIRCN).
 
     Attributes:
         compute_dtype: The network's precision; None keeps the image's. Normalisation and physics
@@ -32,31 +34,31 @@ class NormalisedDenoiser(nn.Module):
         runner: Runs the network: plain, or compiled. It sees real tensors alone.
     """
 
-    def __init__(self, network: nn.Module, groups: int = 2, multiple: int = 16) -> None:
-        super().__init__()
-        self.network, self.groups, self.multiple = network, groups, multiple
-        self.compute_dtype: torch.dtype | None = None
-        self.runner: Runner = plain
+    def __init__(
+        self, network: nn.Module, groups: int = 2, multiple: int = 16, newest: bool = False
+    ) -> None:
+        super().__init__(network)
+        self.groups, self.multiple, self.newest = groups, multiple, newest
 
     def forward(self, x_NSHW: Tensor, *context: Any) -> Any:
         """(N, S, H, W) complex to the same; with what else the network gives, in a tuple."""
-        # channels: the real parts of all S, then the imaginary parts
-        channels = torch.cat([x_NSHW.real, x_NSHW.imag], dim=1)
-        scaled, mean, std = _normalise(channels, self.groups)
+        channels = self._channels(x_NSHW)
+        scaled, mean, std = _normalise(channels, channels.shape[1] if self.newest else self.groups)
         height, width = scaled.shape[-2:]
         pads = (*_pads(width, self.multiple), *_pads(height, self.multiple))
         y, *others = self._run(F.pad(scaled, pads), *context)
         y = y[..., pads[2] : pads[2] + height, pads[0] : pads[0] + width]
-        y = y.reshape(*mean.shape[:2], -1) * std + mean
-        real, imag = y.reshape(channels.shape).chunk(2, dim=1)
+        groups = 2 if self.newest else self.groups
+        y = y.reshape(y.shape[0], groups, -1) * std[:, :groups] + mean[:, :groups]
+        real, imag = y.reshape(y.shape[0], -1, height, width).chunk(2, dim=1)
         image_NSHW = torch.complex(real.contiguous(), imag.contiguous())
         return (image_NSHW, *others) if others else image_NSHW
 
-    def _run(self, x: Tensor, *context: Any) -> tuple[Any, ...]:
-        dtype = x.dtype if self.compute_dtype is None else self.compute_dtype
-        out = self.runner(self.network, x.to(dtype), *context)
-        y, *others = out if isinstance(out, tuple) else (out,)
-        return y.to(x.dtype), *others
+    def _channels(self, x_NSHW: Tensor) -> Tensor:
+        """Real parts of all S, then imaginary parts; or, of a history, image by image."""
+        if self.newest:
+            return torch.stack([x_NSHW.real, x_NSHW.imag], dim=2).flatten(1, 2)
+        return torch.cat([x_NSHW.real, x_NSHW.imag], dim=1)
 
 
 def _normalise(x: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -89,7 +89,7 @@ class Prompt(nn.Module):
 
     def __init__(self, count: int, channels: int, size: int, seen: int, learned: bool) -> None:
         super().__init__()
-        prompts = torch.rand(count, channels, size, size)
+        prompts = torch.rand(1, count, channels, size, size)
         self.prompts = nn.Parameter(prompts, requires_grad=learned)
         self.weigh = nn.Linear(seen, count)
         self.convolution = Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -98,7 +98,7 @@ class Prompt(nn.Module):
         """(N, seen, H, W) to (N, channels, H, W)."""
         means = x.mean((-2, -1)).to(self.weigh.weight.dtype)
         weights = F.softmax(self.weigh(means), dim=1)
-        mixed = torch.einsum("nl,ldhw->ndhw", weights, self.prompts).to(x.dtype)
+        mixed = torch.einsum("nl,ldhw->ndhw", weights, self.prompts[0]).to(x.dtype)
         return self.convolution(F.interpolate(mixed, x.shape[-2:], mode="bilinear"))
 
 

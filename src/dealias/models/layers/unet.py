@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,6 +59,8 @@ class UNet(nn.Module):
             where channels come last; values change by rounding alone.
     """
 
+    pool: Callable[[Tensor, int], Tensor] = staticmethod(F.avg_pool2d)
+
     def __init__(
         self, in_channels: int, out_channels: int, channels: int, pools: int, dropout: float = 0.0
     ) -> None:
@@ -66,7 +70,9 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(
             ConvBlock(a, b, dropout) for a, b in zip(ins[:-1], widths[:-1], strict=True)
         )
-        self.middle = ConvBlock(widths[-2] if pools else in_channels, widths[-1], dropout)
+        self.middle: nn.Module = ConvBlock(
+            widths[-2] if pools else in_channels, widths[-1], dropout
+        )
         self.up = nn.ModuleList(UpBlock(2 * width, width) for width in reversed(widths[:-1]))
         self.decode = nn.ModuleList(
             ConvBlock(2 * width, width, dropout) for width in reversed(widths[:-1])
@@ -81,7 +87,7 @@ class UNet(nn.Module):
         for block in self.down:
             x = block(x)
             skips.append(x)
-            x = F.avg_pool2d(x, 2)
+            x = self.pool(x, 2)
         x = self.middle(x)
         for up, decode in zip(self.up, self.decode, strict=True):
             skip = skips.pop()

@@ -67,8 +67,12 @@ VARNET = Published(
     name="fastmri-varnet",
     project=PROJECT,
     licence=LICENCE,
-    signature=(rf"cascades\.0\.model\.unet\.{_FIRST}", rf"sens_net\.norm_unet\.unet\.{_FIRST}"),
+    signature=(
+        rf"cascades\.0\.model\.unet\.{_FIRST}", rf"sens_net\.norm_unet\.unet\.{_FIRST}",
+        # a U-Net with another middle is another kind
+        r"cascades\.0\.model\.unet\.conv\.layers\.0\.weight",
+    ),
     prefixes=("varnet.",),
     rules=(*VARNET_RULES, (r"^loss\.w$", None)),
     settings=_varnet_settings,
-)
+)  # fmt: skip

@@ -1,0 +1,90 @@
+"""The fully connected middle of a U-Net (Team HsThMRI, SNU fastMRI challenge 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dealias.models.layers.convolution import ConvTranspose2d
+from dealias.models.layers.linear import Linear
+from dealias.models.network import Block
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How the values of fully connected layers are spread over an image.
+
+    Attributes:
+        kernel: Of the transposed convolution that spreads 2x2 values.
+        stride: Of it; kernel + stride is the size of what comes out, the published one.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+
+class DenseMiddle(Block):
+    """Every pixel sees every other: pooled to 2x2, fully connected layers, spread again.
+
+    It takes any size. The largest values of four parts are pooled; what comes out of the transposed
+    convolution is interpolated to the input's size. At the published size nothing is interpolated,
+    and all is as published for that size alone.
+
+    Args:
+        channels: Of the input and the output.
+        hidden: Widths of the layers between the first and the last values.
+        pattern: How values are spread.
+        slope: Of the activation's negative values, after each fully connected layer.
+        dropout: Probability of dropping a value, after each activation.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: Sequence[int],
+        pattern: Pattern,
+        slope: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        widths = [4 * channels, *hidden, 4 * channels]
+        self.layers = nn.ModuleList(
+            Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.spread = ConvTranspose2d(channels, channels, pattern.kernel, pattern.stride)
+        self.dropout, self.slope = nn.Dropout(dropout), slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        values = pooled(x).flatten(1)
+        for layer in self.layers:
+            values = self.dropout(F.leaky_relu(layer(values), self.slope))
+        image: Tensor = self.spread(values.reshape(-1, x.shape[1], 2, 2))
+        if image.shape != x.shape:
+            image = F.interpolate(image, x.shape[-2:], mode="bilinear", align_corners=False)
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        return image.contiguous(memory_format=torch.channels_last) if last else image
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The largest values of an image's halves of halves, as F.adaptive_max_pool2d finds them.
+
+    In place of it, as its gradient differs from run to run on a GPU. Halves of an odd size share
+    what lies between them.
+
+    Args:
+        x: (N, C, H, W).
+
+    Returns:
+        (N, C, 2, 2).
+    """
+    for axis in (-2, -1):
+        size = x.shape[axis]
+        half = -(-size // 2)
+        parts = (x.narrow(axis, start, half) for start in (0, size - half))
+        x = torch.cat([part.amax(axis, keepdim=True) for part in parts], axis)
+    return x

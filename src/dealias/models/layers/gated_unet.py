@@ -1,0 +1,123 @@
+"""Attention U-Net whose lowest level is one linear layer (Team HsThMRI, 2022).
+
+Its gates are those of Oktay et al. 2018, arXiv:1804.03999, at the resolution of what they weigh.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dealias.models.layers.affine_norm import AffineNorm
+from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
+from dealias.models.layers.fully_connected import FullyConnected
+from dealias.models.layers.pooled_unet import DoubleConvolution
+from dealias.models.layers.resxunet import Features
+from dealias.models.network import Block
+
+LEVELS = 3
+SLOPE = 0.2
+"""Of the linear layer; all else has ReLU."""
+CELLS, SPREAD = (8, 5), (12, 10)
+"""Cells that the linear layer sees, and the middle's pixels that each becomes: 768x400 in all."""
+
+
+class Gate(nn.Module):
+    """x times a number in (0, 1) for each pixel, from the decoder's features and x itself.
+
+    Args:
+        channels: Of both.
+        inner: Of their sum.
+    """
+
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        self.decoded = Conv2d(channels, inner, 1)
+        self.skip = Conv2d(channels, inner, 1)
+        self.score = Conv2d(inner, 1, 1)
+        self.norm = AffineNorm(inner, affine=False)
+        self.score_norm = AffineNorm(1, affine=False)
+
+    def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
+        """Twice (N, C, H, W) to the same."""
+        both = F.relu(self.norm(self.decoded(decoded)) + self.norm(self.skip(x)))
+        return x * torch.sigmoid(self.score_norm(self.score(both)))
+
+
+class UpBlock(Block):
+    """4x4 transposed convolution of stride 2, instance normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.convolution = ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1)
+        self.norm = AffineNorm(out_channels, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, 2H, 2W)."""
+        return F.relu(self.norm(self.convolution(x)))
+
+
+class DecoderLevel(Block):
+    """The gated skip, what the earlier cascade had here, and two convolutions."""
+
+    def __init__(self, channels: int, linked: bool) -> None:
+        super().__init__()
+        self.gate = Gate(channels, max(1, channels // 2))
+        self.blocks = DoubleConvolution((3 if linked else 2) * channels, channels, affine=False)
+
+    def forward(self, x: Tensor, skip: Tensor, *earlier: Tensor) -> Tensor:
+        """All (N, C, H, W) to the same."""
+        return self.blocks(torch.cat([x, self.gate(x, skip), *earlier], dim=1))
+
+
+class GatedUNet(nn.Module):
+    """Encoder and decoder with gated skips, and one linear layer below that sees all of the image.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        channels: Channels of the first level; they double at each level.
+        dropout: Probability of dropping what the linear layer gives.
+        linked: Whether decoder levels also see what those of an earlier cascade gave.
+        shown: Whether what they give goes to a later cascade.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: int,
+        dropout: float,
+        linked: bool = False,
+        shown: bool = False,
+    ) -> None:
+        super().__init__()
+        self.shown = shown
+        widths = [channels * 2**level for level in range(LEVELS + 1)]
+        ins = [in_channels, *widths[:-1]]
+        self.down = nn.ModuleList(
+            DoubleConvolution(a, b, affine=False) for a, b in zip(ins, widths, strict=True)
+        )
+        self.bottom = FullyConnected(widths[-1], CELLS, SPREAD, SLOPE, dropout)
+        self.up = nn.ModuleList(UpBlock(2 * width, width) for width in widths[:-1])
+        self.decoder = nn.ModuleList(DecoderLevel(width, linked) for width in widths[:-1])
+        self.last = Conv2d(channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor, earlier: Features = ()) -> Tensor | tuple[Tensor, Features]:
+        """(N, in, H, W) to (N, out, H, W), H and W multiples of 8; and its features, if shown.
+
+        Args:
+            x: Real.
+            earlier: Features of the cascade before, if this one is linked.
+        """
+        skips = [self.down[0](x)]
+        for block in list(self.down)[1:]:
+            skips.append(block(F.max_pool2d(skips[-1], 2)))
+        x = self.bottom(skips[-1])
+        features: list[Tensor] = []
+        for depth in reversed(range(LEVELS)):
+            x = self.decoder[depth](self.up[depth](x), skips[depth], *earlier[depth : depth + 1])
+            features.insert(0, x)
+        y = self.last(x)
+        return (y, tuple(features)) if self.shown else y

@@ -1,0 +1,105 @@
+"""A VarNet cascade around MambaRecon (team GeekSeek, SNU fastMRI challenge 2025)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dealias.models.layers.mamba_stage import MambaSizes
+from dealias.models.layers.normalise import NormalisedDenoiser
+from dealias.models.layers.unet import UNet
+from dealias.models.mambarecon import UnrolledMamba
+from dealias.models.network import Network, NetworkSettings
+from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.unrolled import START, State, estimate, image, refine, soft_consistency
+from dealias.physics.sense import Sense
+from dealias.scan.measurement import Estimate, Measurement, Needs
+
+Count = Annotated[int, Field(ge=1, le=1024)]
+Stages = Annotated[int, Field(ge=1, le=100)]
+
+
+class MambaVarNetSettings(NetworkSettings):
+    """Settings of the VarNet cascade around MambaRecon; the defaults are the published ones.
+
+    Attributes:
+        name: "mamba-varnet".
+        cascades: Of VarNet, each around a whole MambaRecon.
+        stages: Of MambaRecon; after the last comes one more data consistency.
+        blocks: Of each stage.
+        features: Channels of a patch.
+        patch: Side of a patch in pixels.
+        states: Of each channel in a selective scan.
+        expand: Channels inside a block over those outside.
+        dropout: Probability, in training, that an item goes without the last block's residual
+            (stochastic depth); it grows linearly from 0 at the first block.
+        sens_channels: Of the sensitivity network's first level.
+        sens_pools: Its poolings.
+    """
+
+    name: Literal["mamba-varnet"] = "mamba-varnet"
+    cascades: Stages = 1
+    stages: Stages = 6
+    blocks: Stages = 2
+    features: Count = 128
+    patch: Annotated[int, Field(ge=1, le=16)] = 2
+    states: Annotated[int, Field(ge=1, le=256)] = 16
+    expand: Annotated[int, Field(ge=1, le=8)] = 2
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    sens_channels: Count = 8
+    sens_pools: int = Field(default=4, ge=1, le=4)
+
+    def sizes(self) -> MambaSizes:
+        """Of each cascade's MambaRecon."""
+        return MambaSizes(
+            self.stages, self.blocks, self.features, self.patch, self.states, self.expand,
+            self.dropout,
+        )  # fmt: skip
+
+
+class MambaVarNetCascade(nn.Module):
+    """One step of VarNet, whose refinement is what MambaRecon changes.
+
+    Published, MambaRecon's image itself is subtracted: it has the samples that were measured, and
+    takes them away. The stages inside are the cascades that memory policies see.
+
+    Args:
+        sizes: Of MambaRecon.
+    """
+
+    def __init__(self, sizes: MambaSizes) -> None:
+        super().__init__()
+        self.unrolled = UnrolledMamba(sizes)
+        self.step = nn.Parameter(torch.ones(1))
+
+    def forward(self, A: Sense, x0_BSHW: Tensor, state: State) -> State:
+        """State before to state after."""
+        x_BSHW = image(state, A, x0_BSHW)
+        change_BSHW = x_BSHW - self.unrolled(A, x0_BSHW, x_BSHW)
+        return refine(soft_consistency(state, self.step), change_BSHW)
+
+
+class MambaVarNet(Network):
+    """Learned maps, VarNet cascades around MambaRecon, root-sum-of-squares."""
+
+    def __init__(self, settings: MambaVarNetSettings) -> None:
+        super().__init__()
+        self.needs = Needs(readout_crop=settings.readout_crop)
+        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
+        self.sensitivity = SensitivityNetwork(NormalisedDenoiser(maps))
+        self.cascades = nn.ModuleList(
+            MambaVarNetCascade(settings.sizes()) for _ in range(settings.cascades)
+        )
+
+    def forward(self, measurement: Measurement) -> Estimate:
+        """Reconstruct one batch."""
+        sens_BSCHW = self.sensitivity(measurement)
+        A = measurement.operator(sens_BSCHW)
+        x0_BSHW = A.adjoint(measurement.kspace_BSCHW)
+        state = START
+        for cascade in self.cascades:
+            state = cascade(A, x0_BSHW, state)
+        return estimate(state, A, measurement, sens_BSCHW)

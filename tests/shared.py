@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from dealias.models.mixture import Experts
 from dealias.physics.coils import divide, unit_maps
 from dealias.physics.fourier import ifft
 from dealias.physics.sampling.mask import SamplingMask
-from dealias.scan.measurement import Needs
+from dealias.scan.measurement import Measurement, Needs
 
 
 def same(a: Any, b: Any) -> bool:
@@ -36,3 +39,18 @@ def maps_for(
     # squares of data of 1e-25 would leave single precision
     low_BSCHW = divide(low_BSCHW, low_BSCHW.abs().amax((1, 2, 3, 4), keepdim=True))
     return unit_maps(ifft(low_BSCHW), coil_axis=2)
+
+
+def routed(network: nn.Module, m: Measurement) -> Measurement:
+    """The measurement, for the first expert where the network has several."""
+    if not isinstance(network, Experts):
+        return m
+    return dataclasses.replace(m, route=network.routes[0])
+
+
+def reached(network: nn.Module) -> dict[str, nn.Parameter]:
+    """What is trained by a measurement that was so routed."""
+    at = f"members.{network.routes[0]}." if isinstance(network, Experts) else ""
+    return {
+        name: p for name, p in network.named_parameters() if p.requires_grad and name.startswith(at)
+    }

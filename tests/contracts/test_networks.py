@@ -16,7 +16,7 @@ from dealias.physics.fourier import fft
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import Measurement, measure, residual
-from shared import maps_for
+from shared import maps_for, reached, routed
 
 every_network = pytest.mark.parametrize("entry", list(NETWORKS), ids=lambda entry: entry.name)
 
@@ -60,7 +60,8 @@ def measured_for(
     network: Network, y: torch.Tensor, mask: SamplingMask, target: tuple[int, int]
 ) -> Measurement:
     masks = [mask] * len(y)
-    return measure(y, masks, target, network.needs, maps_for(network.needs, y, masks))
+    m = measure(y, masks, target, network.needs, maps_for(network.needs, y, masks))
+    return routed(network, m)
 
 
 def off(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -85,9 +86,7 @@ def test_any_size_and_coils_give_images_and_gradients(
     assert image.shape == (2, *hw)
     assert (image >= 0).all()
     image.square().mean().backward()
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
+    for name, parameter in reached(network).items():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
 

@@ -18,7 +18,7 @@ from dealias.models.network import Network, NetworkEntry, Unit, plain
 from dealias.models.table import NETWORKS
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
-from shared import maps_for
+from shared import maps_for, reached, routed
 
 KEEP = MemoryPolicy()
 COILS = 5
@@ -87,13 +87,10 @@ def kspace(slices: int, device: str = "cpu") -> torch.Tensor:
 def image_of(network: Network, device: str = "cpu") -> torch.Tensor:
     y = kspace(network.needs.slices, device)
     masks = [snu_mask(20, 4)] * 2
-    m = measure(y, masks, (16, 20), network.needs, maps_for(network.needs, y, masks))
+    maps = maps_for(network.needs, y, masks)
+    m = routed(network, measure(y, masks, (16, 20), network.needs, maps))
     torch.manual_seed(7)
     return m.window(network(m).image_BHW)
-
-
-def trained(network: Network) -> dict[str, torch.nn.Parameter]:
-    return {name: p for name, p in network.named_parameters() if p.requires_grad}
 
 
 def results(network: Network) -> list[torch.Tensor]:
@@ -101,7 +98,7 @@ def results(network: Network) -> list[torch.Tensor]:
     network.zero_grad()
     image = image_of(network)
     image.square().mean().backward()
-    gradients = {name: p.grad for name, p in trained(network).items()}
+    gradients = {name: p.grad for name, p in reached(network).items()}
     assert all(gradient is not None for gradient in gradients.values()), gradients
     return [image.detach(), *(g for g in gradients.values() if g is not None)]
 
@@ -234,7 +231,7 @@ def test_it_runs_on_meta(entry: NetworkEntry, policy: MemoryPolicy) -> None:
     policy.apply(network)
     image = image_of(network, "meta")
     image.square().mean().backward()
-    assert all(parameter.grad is not None for parameter in trained(network).values())
+    assert all(parameter.grad is not None for parameter in reached(network).values())
 
 
 @every_pair

@@ -23,7 +23,7 @@ from dealias.runs.plan import footprint_of
 from dealias.runs.search import candidates
 from dealias.runs.size import Size
 from dealias.scan.measurement import measure
-from shared import maps_for
+from shared import maps_for, routed
 
 CPU, KEEP = torch.device("cpu"), MemoryPolicy()
 TINY = VarNetSettings(cascades=12, channels=2, pools=1, sens_channels=2, sens_pools=1)
@@ -68,7 +68,7 @@ def image_of(network: Network, hw: tuple[int, int] = (16, 20)) -> Tensor:
     y = torch.randn(shape, dtype=torch.complex128, generator=generator) + 2
     masks = [snu_mask(hw[1], 4)]
     m = measure(y, masks, hw, network.needs, maps_for(network.needs, y, masks))
-    image: Tensor = network(m).image_BHW
+    image: Tensor = network(routed(network, m)).image_BHW
     return image
 
 

@@ -149,8 +149,8 @@ class Codec(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.encoder = Border(Conv2d(2, features, 5, padding=2))
-        self.decoder = Border(Conv2d(features, 2, 5, padding=2))
+        self.encoder = Border(Conv2d(2, features, 5, padding=2), small=True)
+        self.decoder = Border(Conv2d(features, 2, 5, padding=2), small=True)
 
     def encode(self, x_B1HW: Tensor, moments: Moments) -> Tensor:
         """(B, 1, H, W) complex to (B, features, H, W) real."""
@@ -190,7 +190,9 @@ class FeatureCascade(Cascade):
         )
         attention = AliasAttention(features) if stage.attention == "alias" else None
         self.refiner = Border(FeatureRefiner(attention, settings.unet(stage.large_kernels)))
-        self.convolutions = Border(FeatureConvolutions(features)) if convolutions else None
+        self.convolutions = (
+            Border(FeatureConvolutions(features), small=True) if convolutions else None
+        )
         self.step = nn.Parameter(torch.ones(1))
 
     def forward(

@@ -14,6 +14,7 @@ from dealias.models.fivarnet import FeatureStage, FIVarNet, FIVarNetSettings, Im
 from dealias.models.humus import Humus, HumusSettings
 from dealias.models.mamba_varnet import MambaVarNet, MambaVarNetSettings
 from dealias.models.mambarecon import MambaRecon, MambaReconSettings
+from dealias.models.mixture import Ensemble, EnsembleSettings, Experts, ExpertsSettings
 from dealias.models.network import Network, NetworkEntry
 from dealias.models.promptmr import PromptMR, PromptMRSettings
 from dealias.models.promptmr_plus import PromptMRPlus, PromptMRPlusSettings
@@ -21,6 +22,39 @@ from dealias.models.unet import ImageUnet, UnetSettings
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.models.varnet_fc import VarNetFC, VarNetFCSettings
 from dealias.table import Table
+
+AnySettings = Annotated[
+    UnetSettings
+    | ChallengeUnetSettings
+    | AttentionUnetSettings
+    | VarNetSettings
+    | VarNetFCSettings
+    | PromptMRSettings
+    | PromptMRPlusSettings
+    | DIRCNSettings
+    | FIVarNetSettings
+    | HumusSettings
+    | DHumusSettings
+    | MambaReconSettings
+    | MambaVarNetSettings,
+    Field(discriminator="name"),
+]
+"""Settings of any network, told apart by their name."""
+
+for _mixture in (EnsembleSettings, ExpertsSettings):
+    # made of any of these, and so known before they were
+    _mixture.model_rebuild(_types_namespace={"AnySettings": AnySettings})
+
+
+def _ensemble(settings: EnsembleSettings) -> Ensemble:
+    members = [build_network(settings.own(one)) for one in settings.members]
+    return Ensemble(members, settings.shares())
+
+
+def _experts(settings: ExpertsSettings) -> Experts:
+    named = settings.members.items()
+    return Experts({name: build_network(settings.own(one)) for name, one in named})
+
 
 NETWORKS = Table(
     "network",
@@ -114,7 +148,7 @@ NETWORKS = Table(
                     FeatureStage(cascades=1, attention="psf", large_kernels=True),
                     ImageStage(cascades=1),
                 ),
-                features=3, channels=2, image_channels=2, pools=2, sens_channels=2, sens_pools=2,
+                features=6, channels=4, image_channels=4, pools=2, sens_channels=2, sens_pools=2,
                 anchors=3,
             ),
         ),
@@ -159,28 +193,39 @@ NETWORKS = Table(
                 sens_channels=4, sens_pools=2,
             ),
         ),
+        NetworkEntry(
+            name="ensemble",
+            settings=EnsembleSettings,
+            build=_ensemble,
+            parameters=946_934_976,
+            paper="Team HsThMRI, SNU fastMRI challenge 2022",
+            tiny=EnsembleSettings(
+                members=(
+                    VarNetSettings(cascades=2, channels=4, pools=2, sens_channels=4, sens_pools=2),
+                    DIRCNSettings(cascades=1, channels=4, groups=2, sens_channels=2),
+                ),
+                weights=(0.75, 0.25),
+            ),
+        ),
+        NetworkEntry(
+            name="experts",
+            settings=ExpertsSettings,
+            build=_experts,
+            parameters=24_056_716,
+            paper="Team sMaRtIfy, SNU fastMRI challenge 2025",
+            tiny=ExpertsSettings(
+                members={
+                    name: VarNetSettings(
+                        cascades=1, channels=4, pools=2, sens_channels=4, sens_pools=2
+                    )
+                    for name in ("brain-x4", "knee-x8")
+                }
+            ),
+        ),
     ),
 )  # fmt: skip
 
-AnySettings = Annotated[
-    UnetSettings
-    | ChallengeUnetSettings
-    | AttentionUnetSettings
-    | VarNetSettings
-    | VarNetFCSettings
-    | PromptMRSettings
-    | PromptMRPlusSettings
-    | DIRCNSettings
-    | FIVarNetSettings
-    | HumusSettings
-    | DHumusSettings
-    | MambaReconSettings
-    | MambaVarNetSettings,
-    Field(discriminator="name"),
-]
-"""Settings of any network, told apart by their name."""
 
-
-def build_network(settings: AnySettings) -> Network:
+def build_network(settings: AnySettings | EnsembleSettings | ExpertsSettings) -> Network:
     """The network that settings describe, with fresh weights."""
     return NETWORKS[settings.name].build(settings)

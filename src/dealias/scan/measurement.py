@@ -111,6 +111,7 @@ class Measurement:
         accelerations: Of each item, how many positions lie on one another where its lines are
             equispaced: the nominal acceleration as a whole number. Python's own numbers, so that
             shapes inside a network may follow them.
+        route: Which expert the batch is for, where the network has several.
     """
 
     kspace_BSCHW: Tensor
@@ -122,6 +123,7 @@ class Measurement:
     sens_BSCHW: Tensor | None = None
     priors: Mapping[str, Tensor] = field(default_factory=dict)
     accelerations: tuple[int, ...] = ()
+    route: str | None = None
 
     def coil_images(self) -> Tensor:
         """Zero-filled coil images F^H y, (B, S, C, H, W) complex."""

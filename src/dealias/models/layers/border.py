@@ -16,15 +16,16 @@ class Border(nn.Module):
     Args:
         network: Its layers compute in the precision of what they are given, as those of
             `layers.convolution` do. It may take more than a tensor, and give more in a tuple.
+        small: Whether it is not worth one of the few graphs that may be compiled: it just runs.
 
     Attributes:
         compute_dtype: The network's precision; None keeps the input's.
-        runner: Runs the network: plain, or compiled.
+        runner: Runs the network, unless it is small: plain, or compiled.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, small: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.small = network, small
         self.compute_dtype: torch.dtype | None = None
         self.runner: Runner = plain
 
@@ -35,6 +36,7 @@ class Border(nn.Module):
 
     def _run(self, x: Tensor, *context: Any) -> tuple[Any, ...]:
         dtype = x.dtype if self.compute_dtype is None else self.compute_dtype
-        out = self.runner(self.network, x.to(dtype), *context)
+        run = plain if self.small else self.runner
+        out = run(self.network, x.to(dtype), *context)
         y, *others = out if isinstance(out, tuple) else (out,)
         return y.to(x.dtype), *others

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 
 import golden
 from dealias.models.published.table import PUBLISHED
-from dealias.models.table import AnySettings, build_network
+from dealias.models.settings import AnySettings
+from dealias.models.table import build_network
 
 BOUND = 1e-10
 NAMES = sorted(path.stem for path in golden.FOLDER.glob("*.json"))

@@ -8,7 +8,7 @@ from dealias.data.remask import MaskSettings
 from dealias.engine.policies import MemoryPolicy
 from dealias.errors import SettingsError
 from dealias.metrics.protocol import PROTOCOLS, protocol_named
-from dealias.models.table import AnySettings
+from dealias.models.settings import AnySettings
 from dealias.models.varnet import VarNetSettings
 from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings

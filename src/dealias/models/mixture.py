@@ -10,7 +10,7 @@ import functools
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 from torch import nn
@@ -20,12 +20,10 @@ from dealias.models.attention_unet import AttentionUnetSettings
 from dealias.models.dircn import DIRCNSettings
 from dealias.models.network import Network, NetworkSettings
 from dealias.models.promptmr_plus import PromptMRPlusSettings
+from dealias.models.settings import AnySettings
 from dealias.models.varnet_fc import VarNetFCSettings
 from dealias.scan.measurement import Estimate, Measurement, Needs
 from dealias.table import nearest
-
-if TYPE_CHECKING:
-    from dealias.models.table import AnySettings
 
 MOST = 64
 """Members that settings may name."""

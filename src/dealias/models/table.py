@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from dealias.models.attention_unet import AttentionUnet, AttentionUnetSettings
 from dealias.models.challenge_unet import ChallengeUnet, ChallengeUnetSettings
 from dealias.models.dhumus import DHumus, DHumusSettings
@@ -18,32 +14,11 @@ from dealias.models.mixture import Ensemble, EnsembleSettings, Experts, ExpertsS
 from dealias.models.network import Network, NetworkEntry
 from dealias.models.promptmr import PromptMR, PromptMRSettings
 from dealias.models.promptmr_plus import PromptMRPlus, PromptMRPlusSettings
+from dealias.models.settings import AnySettings
 from dealias.models.unet import ImageUnet, UnetSettings
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.models.varnet_fc import VarNetFC, VarNetFCSettings
 from dealias.table import Table
-
-AnySettings = Annotated[
-    UnetSettings
-    | ChallengeUnetSettings
-    | AttentionUnetSettings
-    | VarNetSettings
-    | VarNetFCSettings
-    | PromptMRSettings
-    | PromptMRPlusSettings
-    | DIRCNSettings
-    | FIVarNetSettings
-    | HumusSettings
-    | DHumusSettings
-    | MambaReconSettings
-    | MambaVarNetSettings,
-    Field(discriminator="name"),
-]
-"""Settings of any network, told apart by their name."""
-
-for _mixture in (EnsembleSettings, ExpertsSettings):
-    # made of any of these, and so known before they were
-    _mixture.model_rebuild(_types_namespace={"AnySettings": AnySettings})
 
 
 def _ensemble(settings: EnsembleSettings) -> Ensemble:

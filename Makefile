@@ -28,7 +28,8 @@ mutants: $(STAMP)
 
 # each writes a dated file to benchmarks/results/; `make docs` makes the page of them
 bench: $(STAMP)
-	$(BIN)/python benchmarks/varnet.py
+	$(BIN)/python benchmarks/varnet.py --mode inference
+	$(BIN)/python benchmarks/varnet.py --mode training
 	$(BIN)/python benchmarks/varnet.py --memory
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/plan.py
@@ -47,6 +48,8 @@ docs: $(STAMP)
 	$(BIN)/python tools/docs.py
 	$(BIN)/python tools/masks.py
 	$(BIN)/python tools/performance.py
+	$(BIN)/python tools/parity_page.py
+	$(BIN)/python tools/model_sizes.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,7 +1,8 @@
 """fastmri's network in a process of its own, as its users run it, timed from here.
 
 This process keeps freed memory and chooses instructions (dealias.engine.cpu); whoever runs fastmri
-has neither, so a fair comparison takes a process that was started without them.
+has neither, so a fair comparison takes a process that was started without them. Nor should the
+memory that fastmri's network takes be what ours finds.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ class Apart:
     Args:
         pair: Arguments of `Pair`, all but the device: the process makes the same.
         mode: "inference" or "training".
+        ready: Whether that process, too, makes itself ready for inference on a CPU as ours does.
     """
 
-    def __init__(self, pair: tuple[Any, ...], mode: str) -> None:
-        asked = json.dumps([pair, mode, torch.get_num_threads()])
+    def __init__(self, pair: tuple[Any, ...], mode: str, ready: bool = False) -> None:
+        asked = json.dumps([pair, mode, torch.get_num_threads(), ready])
         self._process = subprocess.Popen(
             [sys.executable, __file__, asked], env=AS_FOUND, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True,
@@ -60,11 +62,15 @@ class Apart:
         self._process.communicate()
 
 
-def serve(pair: list[Any], mode: str, threads: int) -> None:
+def serve(pair: list[Any], mode: str, threads: int, ready: bool) -> None:
     """After one step that warms, a step for each line that comes, and its seconds for an answer."""
+    from dealias.engine.cpu import prepare_cpu, prepare_inference
     from pair import MODES, Pair  # here: the other process does not need it
     from versus import CPU, timed, within
 
+    if ready:
+        prepare_cpu()
+        prepare_inference()
     torch.set_num_threads(threads)
     shape, target, sizes = pair
     one = Pair(tuple(shape), tuple(target), tuple(sizes), CPU)

@@ -25,10 +25,10 @@ import torch
 
 from dealias.classical.iterative import CgSense
 from dealias.classical.sparse import L1Wavelet, TotalVariation
-from dealias.inference.maps import espirit_maps
 from dealias.physics.anatomy import Subject, render
 from dealias.physics.sampling.snu import snu_mask
 from dealias.physics.scanner import Scanner
+from dealias.scan.maps import espirit_maps
 from dealias.scan.measurement import Measurement, Needs, Reconstructor, measure
 from record import facts, result_options, save
 from versus import interleaved

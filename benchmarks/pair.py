@@ -23,7 +23,7 @@ from dealias.physics.fourier import ifft
 from dealias.physics.readout import centre_crop_or_pad
 from dealias.physics.sampling.snu import snu_mask
 from dealias.scan.measurement import measure
-from rows import OFFICIAL, OFFICIAL_HERE, ROWS, Row
+from rows import OFFICIAL, OFFICIAL_READY, ROWS, Row
 from versus import TOO_LARGE, within
 
 with warnings.catch_warnings():
@@ -131,14 +131,17 @@ MODES = {"inference": infer, "training": train}
 def steps(pair: Pair, rows: dict[str, Row], mode: str) -> dict[str, Step]:
     """Official and every row as calls without arguments.
 
-    On a CPU official is in a process of its own, and here once more, with the memory and
-    instructions that dealias chooses.
+    On a CPU official is in a process of its own; in inference also in another one that has the
+    memory and the instructions that dealias chooses (two of them in training need 24 GB).
     """
-    here: dict[str, Row | None] = {OFFICIAL: None, **rows}
-    if pair.device.type == "cpu":
-        here = {OFFICIAL_HERE: None, **rows}
-    found = {name: partial(MODES[mode], *pair.made(name, row), pair) for name, row in here.items()}
-    return found if OFFICIAL in here else {OFFICIAL: Apart(pair.arguments, mode), **found}
+    ours = {name: partial(MODES[mode], *pair.ours(row), pair) for name, row in rows.items()}
+    if pair.device.type != "cpu":
+        return {OFFICIAL: partial(MODES[mode], *pair.reference(), pair), **ours}
+    official = {OFFICIAL: False, OFFICIAL_READY: True}
+    if mode == "training":
+        del official[OFFICIAL_READY]
+    apart = {name: Apart(pair.arguments, mode, ready) for name, ready in official.items()}
+    return {**apart, **ours}
 
 
 def peaks(pair: Pair, rows: dict[str, Row], mode: str) -> dict[str, Any]:

@@ -130,9 +130,11 @@ def filled(blank: Batch) -> Batch:
     def real(one: Tensor) -> Tensor:
         return torch.rand(one.shape, dtype=one.dtype) + 0.1
 
+    sens_BSCHW = None if blank.sens_BSCHW is None else real(blank.sens_BSCHW)
     return Batch(
         real(blank.kspace_BSCHW), blank.masks, real(blank.target_BHW),
         torch.ones(blank.foreground_BHW.shape), real(blank.range_B), blank.names,
+        sens_BSCHW=sens_BSCHW,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from dealias.engine.machine import memory_limit
 
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).resolve().parent / "results"
-PATHS = ("out", "data")
+PATHS = ("out", "data", "source")
 """Options whose values say where something lies on one machine."""
 
 
@@ -93,7 +93,7 @@ def command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> s
     for key, value in vars(arguments).items():
         if key == "out" or value == parser.get_default(key):
             continue
-        said = "DATA" if key in PATHS else str(value)
+        said = key.upper() if key in PATHS else str(value)
         option = f"--{key.replace('_', '-')}"
         parts += [option] if value is True else [option, f'"{said}"' if " " in said else said]
     return " ".join(parts)

@@ -13,9 +13,10 @@ OFFICIAL = "official"
 ABOUT_OFFICIAL = (
     "fastmri 0.3.0: k-space of all coils in every cascade, real and imaginary parts stacked"
 )
-OFFICIAL_HERE = "official, our settings"
-ABOUT_OFFICIAL_HERE = (
-    "the same in a process that keeps freed memory and, on Zen 4, convolves with AVX2, as ours do"
+OFFICIAL_READY = "official, our settings"
+ABOUT_OFFICIAL_READY = (
+    "the same in a process that keeps freed memory and, on Zen 4, convolves with AVX2, as "
+    "`dealias reconstruct` does"
 )
 
 

@@ -13,6 +13,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 torch.set_num_threads(1)
+# a command that is run inside this process shall not choose for the tests after it
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "ALL")
 
 PACKAGES = {"ismrmrd_info": "ismrmrd-tools"}
 

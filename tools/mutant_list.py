@@ -162,7 +162,7 @@ MUTANTS = [
     ),
     Mutant(
         "maps-see-unmeasured-samples",
-        "src/dealias/inference/maps.py",
+        "src/dealias/scan/maps.py",
         "measured = torch.where(sampled, kspace_CHW, torch.zeros_like(kspace_CHW))",
         "measured = kspace_CHW",
         "tests/inference/test_reconstruct.py",

@@ -61,8 +61,10 @@ def killed(copy: Path, mutant: Mutant) -> bool:
 def main() -> int:
     """Run all mutants, or those named on the command line."""
     from mutant_list import MUTANTS
+    from mutant_list_networks import NETWORK_MUTANTS
 
-    wanted = [mutant for mutant in MUTANTS if not sys.argv[1:] or mutant.name in sys.argv[1:]]
+    every = [*MUTANTS, *NETWORK_MUTANTS]
+    wanted = [mutant for mutant in every if not sys.argv[1:] or mutant.name in sys.argv[1:]]
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "repository"

@@ -30,9 +30,9 @@ def times(result: Result, mode: str) -> str:
     return table([mode, "seconds (quartiles)", "ratio", "CPU seconds", "ratio"], rows)
 
 
-def peaks(result: Result) -> str:
-    """Peaks by row, for both modes."""
-    modes = [mode for mode in ("inference", "training") if mode in result.values]
+def peaks(result: Result, wanted: Sequence[str] = ("inference", "training")) -> str:
+    """Peaks by row, for each of the modes that were measured."""
+    modes = [mode for mode in wanted if mode in result.values]
     rows = []
     for name in result.values[modes[0]]:
         cells = [name]
@@ -51,6 +51,16 @@ def peak(one: dict[str, Any], first: dict[str, Any], memory: str) -> list[str]:
     reserved = f" ({number(one['reserved'] / GIB)} reserved)" if "reserved" in one else ""
     share = f"{one['peak'] / first['peak']:.2f}" if fits(first) else ""
     return [f"{number(one['peak'] / GIB)}{reserved}", share]
+
+
+def full_size(result: Result) -> str:
+    """One step, planned and counted."""
+    found = result.values
+    seconds = number(found["planned_seconds"]) if found["planned_seconds"] else ""
+    row = [number(found["planned"] / GIB), number(found["peak"] / GIB), f"{found['off']:+.1%}",
+           seconds, number(found["seconds"])]  # fmt: skip
+    head = ["planned GiB", "counted", "off", "planned s", "took"]
+    return table(["", *head], [["a step", *row]])
 
 
 def growth(result: Result) -> str:

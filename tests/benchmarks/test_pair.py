@@ -10,7 +10,7 @@ import torch
 from apart import Apart
 from dealias.engine.cpu import INSTRUCTIONS
 from pair import Pair, peaks, steps, train
-from rows import COMPILED, LEANEST, OFFICIAL, OFFICIAL_HERE, PARKED, ROWS, rows_of
+from rows import COMPILED, LEANEST, OFFICIAL, OFFICIAL_READY, PARKED, ROWS, rows_of
 from versus import TOO_LARGE, timed
 
 CPU = torch.device("cpu")
@@ -80,7 +80,7 @@ def test_compiled_rows_alone_are_compiled(pair: Pair, monkeypatch: pytest.Monkey
 
 
 def test_official_comes_first_and_every_row_is_made(pair: Pair) -> None:
-    assert list(steps(pair, ROWS, "inference")) == [OFFICIAL, OFFICIAL_HERE, *ROWS]
+    assert list(steps(pair, ROWS, "inference")) == [OFFICIAL, OFFICIAL_READY, *ROWS]
 
 
 def test_parking_is_a_row_on_a_gpu_alone() -> None:
@@ -95,7 +95,7 @@ def test_official_apart_is_timed_there_and_without_our_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(INSTRUCTIONS, "SSE41")  # as if chosen here, after apart was imported
-    apart = Apart(((2, 24, 20), (20, 20), (1, 2)), "inference")
+    apart = Apart(((2, 24, 20), (20, 20), (1, 2)), "inference", ready=True)
     wall, cpu = timed(apart, CPU)
     assert 0 < wall < 60
     assert cpu > 0

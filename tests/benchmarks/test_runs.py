@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,16 +16,18 @@ from performance import page
 from performance_results import read
 
 import growth
+import networks
 import varnet
 from dealias.engine.policies import MemoryPolicy
 from dealias.models.unet import UnetSettings
 from dealias.models.varnet import VarNetSettings
 from dealias.runs.size import Size
-from rows import COMPILED, OFFICIAL_HERE, ROWS
+from rows import COMPILED, OFFICIAL_READY, ROWS
 
 import plan  # isort: skip
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., dict[str, Any]]
 
 
@@ -46,9 +49,29 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def test_varnet_in_rows(run: Run) -> None:
     found = run(varnet, "--size", "2x48x32", "--target", "32", "--cascades", "1", "--channels", "2",
                 "--rows", "crop; crop, leanest", "--rounds", "1")  # fmt: skip
-    assert list(found["training"]) == ["official", OFFICIAL_HERE, "crop", "crop, leanest"]
+    assert list(found["training"]) == ["official", "crop", "crop, leanest"]
+    assert list(found["inference"])[:2] == ["official", OFFICIAL_READY]
     assert found["difference"] < 1e-5
     assert found["training"]["crop"]["wall"][1] > 0
+
+
+def test_a_network_against_its_published_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "parity"))
+    source = tmp_path / "source"
+    said = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-ma"]
+    for words in (["init", "-q"], said):
+        source.mkdir(exist_ok=True)
+        subprocess.run(["git", "-C", str(source), *words], check=True)
+    found = run(networks, "--script", str(ROOT / "tests/parity/fastmri_varnet.py"), "--source",
+                str(source), "--case", "fastmri-varnet", "--size", "2x32x28",
+                "--rounds", "1")  # fmt: skip
+    assert list(found["training"]) == ["official", "all kept", "leanest"]
+    assert found["difference"] < 1e-4
+    memory = {name: one["peak"] for name, one in found["training memory"].items()}
+    assert memory["leanest"] < memory["official"]
+    assert "DATA" not in found["command"] and "SOURCE" in found["command"]
 
 
 def test_a_row_that_does_nothing_here_is_refused(

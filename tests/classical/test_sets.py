@@ -12,13 +12,13 @@ import torch
 
 from dealias.classical.iterative import CgSense
 from dealias.classical.sparse import L1Wavelet, TotalVariation
-from dealias.inference.maps import espirit_maps
 from dealias.metrics.similarity import nmse
 from dealias.physics.anatomy import Subject, render
 from dealias.physics.coils import rss
 from dealias.physics.fourier import ifft
 from dealias.physics.sampling.fastmri import equispaced_mask
 from dealias.physics.scanner import Scanner
+from dealias.scan.maps import espirit_maps
 from dealias.scan.measurement import Measurement, Needs, Reconstructor, measure, residual
 
 HW = (96, 88)

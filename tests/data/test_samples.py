@@ -19,6 +19,7 @@ from dealias.errors import DataError
 from dealias.physics.coils import rss
 from dealias.physics.fourier import ifft
 from dealias.physics.sampling.snu import snu_mask
+from dealias.scan.maps import espirit_maps
 from dealias.scan.measurement import Needs
 from dealias.training.loader import batches
 
@@ -192,3 +193,18 @@ def test_sizes_are_what_the_network_sees(root: Path, needs: Needs, rows: int) ->
     seen = batch.measurement(needs, torch.device("cpu")).kspace_BSCHW
     assert seen.shape[-2] == rows
     assert samples.sizes() == [seen.numel()] * 6
+
+
+def test_maps_are_made_of_the_acs_lines_of_each_samples_mask(root: Path) -> None:
+    scans = open_split(root, "train")
+    samples = Samples(scans, RANDOM, Needs(maps="espirit", slices=3), seed=1)
+    batch = collate([samples[0, index] for index in (1, 2)])
+    assert batch.sens_BSCHW is not None
+    wanted = espirit_maps(batch.kspace_BSCHW, list(batch.masks), "a")
+    assert torch.equal(batch.sens_BSCHW, wanted)
+    masked = torch.where(torch.tensor(batch.masks[0].acs_lines()), batch.kspace_BSCHW[:1], 0)
+    assert torch.equal(espirit_maps(masked, [batch.masks[0]], "a"), wanted[:1])
+    m = batch.measurement(samples.needs, torch.device("cpu"))
+    assert m.sens_BSCHW is not None
+    assert m.sens_BSCHW.shape == m.kspace_BSCHW.shape
+    assert collate([Samples(scans, RANDOM, Needs(), seed=1)[0, 0]]).sens_BSCHW is None

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dealias.engine.cpu import INSTRUCTIONS, best_instructions, prepare_cpu
+from dealias.engine.cpu import INSTRUCTIONS, best_instructions, prepare_inference
 
 ZEN_4 = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: fpu avx2 avx512f\n"
 MIB = 2**20
@@ -33,11 +33,10 @@ def test_zen_4_is_held_to_avx2(change: tuple[str, str], wanted: str | None) -> N
 @pytest.mark.parametrize("chosen", [INSTRUCTIONS, "DNNL_MAX_CPU_ISA"])
 def test_the_users_choice_stands(monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
     monkeypatch.setattr("dealias.engine.cpu._about_cpu", lambda: ZEN_4)
-    monkeypatch.setattr("dealias.engine.cpu.keep_freed_memory", lambda: True)
     monkeypatch.setenv(INSTRUCTIONS, "")  # so that it is put back
     monkeypatch.delenv(INSTRUCTIONS)
     monkeypatch.setenv(chosen, "AVX512_CORE")
-    prepare_cpu()
+    prepare_inference()
     assert os.environ.get(INSTRUCTIONS, "AVX512_CORE") == "AVX512_CORE"
 
 

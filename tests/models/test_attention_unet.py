@@ -67,7 +67,7 @@ def test_settings_are_read_from_the_weights() -> None:
 @pytest.mark.parametrize("hw", [(1, 1), (1, 6), (2, 3), (7, 8), (24, 25), (48, 25)])
 def test_parts_are_pooled_as_adaptive_pooling_does(hw: tuple[int, int]) -> None:
     x = random(2, 3, *hw).requires_grad_()
-    assert_same(pooled(x), F.adaptive_max_pool2d(x, 2), [x])
+    assert_same(pooled(x, (2, 2)), F.adaptive_max_pool2d(x, 2), [x])
 
 
 def test_the_middle_at_the_published_size_is_the_published_one() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import golden
 from dealias.engine.policies import MemoryPolicy
 from dealias.models.dircn import DIRCN, DIRCNSettings
-from dealias.models.layers.fully_connected import FullyConnected, pooled
+from dealias.models.layers.dense_middle import DenseMiddle, Pattern, pooled
 from dealias.models.layers.gated_unet import Gate
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.residual import basic_block, bottleneck
@@ -233,9 +233,9 @@ def test_cells_are_those_of_adaptive_pooling(hw: tuple[int, int]) -> None:
 
 def test_the_linear_layer_is_the_published_one_at_its_size() -> None:
     torch.manual_seed(0)
-    layer = FullyConnected(3, (4, 5), (12, 5), 0.2, 0.5).double().eval()
+    layer = DenseMiddle(3, (), Pattern((12, 5), (12, 5), (4, 5)), 0.2, 0.5).double().eval()
     x = torch.randn(2, 3, 48, 25, dtype=torch.float64, requires_grad=True)
-    values = F.leaky_relu(layer.linear(F.max_pool2d(x, (12, 5)).reshape(2, -1)), 0.2)
+    values = F.leaky_relu(layer.layers[0](F.max_pool2d(x, (12, 5)).reshape(2, -1)), 0.2)
     wanted = layer.spread(values.reshape(2, 3, 4, 5))
     assert_same(layer(x), wanted, [x, *layer.parameters()])
 

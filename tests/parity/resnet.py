@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python tests/parity/resnet.py --source PATH/TO/torchvision [--write]
 
-PATH is the package's folder, installed or from an unpacked wheel; of it one file alone is run.
+PATH is the package's folder, installed or from an unpacked wheel; one file of it alone is run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from unittest.mock import MagicMock
 
 import torch
 from compare import BOUND, off
-from torch import nn
+from torch import Tensor, nn
 
 import golden
 import golden_classes
@@ -40,32 +41,40 @@ def compare(network: nn.Module, convert: Convert) -> tuple[float, dict[str, Any]
         convert: Its state dict to our settings and weights; gradients go through it as well.
     """
     shapes = {name: list(one.shape) for name, one in network.state_dict().items()}
-    record: dict[str, Any] = {"shapes": shapes, "shape": SHAPE}
-    worst = 0.0
+    settings, weights = convert(golden_classes.weights(shapes))
+    record = {"settings": settings.model_dump(mode="json"), "shapes": shapes, "shape": SHAPE}
+    errors: list[float] = []
     for mode in MODES:
-        drawn = golden_classes.weights(shapes)
-        network.double().load_state_dict(drawn)
-        scores, gradients, after = run(network, SHAPE, mode)
-        settings, weights = convert(drawn)
+        network.double().load_state_dict(golden_classes.weights(shapes))
         ours = ResNet50(settings).double()
         ours.load_state_dict(weights)
+        scores, wanted, after = theirs(network, convert, mode)
         found_scores, found, found_after = run(ours, SHAPE, mode)
-        zeros = {name: torch.zeros_like(one) for name, one in drawn.items()}
-        wanted = {name: convert({**zeros, **gradients})[1][name] for name in found}
         floor = 1e-3 * max(float(torch.linalg.norm(one)) for one in wanted.values())
-        kept = convert(after)[1]
-        errors = [off(found_scores, scores)]
-        errors += [off(found[name], one, floor) for name, one in wanted.items()]
-        errors += [off(found_after[name].double(), one.double()) for name, one in kept.items()]
-        assert all(math.isfinite(error) for error in errors)
-        worst = max(worst, *errors)
+        errors += [off(found_scores, scores)]
+        errors += [off(found[name], wanted[name], floor) for name in found]
+        errors += [off(found_after[name].double(), one.double()) for name, one in after.items()]
         record[mode] = {
             "scores": scores.flatten().tolist(),
             "norms": {name: float(torch.linalg.norm(one)) for name, one in wanted.items()},
             "gradients": golden.products(wanted),
-            "running": golden.products({k: v for k, v in kept.items() if "running" in k}),
+            "running": golden.products({k: one for k, one in after.items() if "running" in k}),
         }
-    return worst, record
+    assert all(math.isfinite(error) for error in errors)
+    return max(errors), record
+
+
+def theirs(network: nn.Module, convert: Convert, mode: str) -> tuple[Tensor, State, State]:
+    """The reference's scores, gradients, and state after, the last two by our names."""
+    scores, gradients, after = run(network, SHAPE, mode)
+    buffers = {name: torch.zeros_like(one) for name, one in after.items() if name not in gradients}
+    named = convert({**buffers, **gradients})[1]
+    wanted = {name: one for name, one in named.items() if not _is_buffer(name)}
+    return scores, wanted, convert(after)[1]
+
+
+def _is_buffer(name: str) -> bool:
+    return "running" in name or "batches" in name
 
 
 def finish(
@@ -110,8 +119,8 @@ def main() -> None:
     network.conv1 = nn.Conv2d(SHAPE[1], 64, 7, 2, 3, bias=False)
     settings = ResNetSettings(in_channels=SHAPE[1], classes=3)
     worst, record = compare(network, lambda state: (settings, state))
-    version = next(asked.source.parent.glob("torchvision-*.dist-info")).name.split("-")[1]
-    source = {"project": "pytorch/vision", "version": version.removesuffix(".dist")}
+    commit = re.search(r"git_version = '(\w+)'", (asked.source / "version.py").read_text())
+    source = {"project": "pytorch/vision", "commit": commit[1] if commit else "unknown"}
     finish("torchvision", worst, record, source, asked.write)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from dealias.models.resnet import ResNet50, ResNetSettings
 BOUND = 1e-10
 
 
-def network_of(name: str, shapes: Mapping[str, list[int]]) -> ResNet50:
-    weights = golden_classes.weights(shapes)
-    settings = ResNetSettings(in_channels=2, classes=3)
+def network_of(name: str, case: Mapping[str, Any]) -> ResNet50:
+    settings = ResNetSettings.model_validate(case["settings"])
+    weights = golden_classes.weights(case["shapes"])
     if name == "smartify":
-        settings, weights = read_classifier(weights)
+        read, weights = read_classifier(weights)
+        assert read == settings
     network = ResNet50(settings).double()
     network.load_state_dict(weights)
     return network
@@ -37,7 +39,7 @@ def assert_products(found: Mapping[str, Tensor], wanted: Mapping[str, float],
 @pytest.mark.parametrize("mode", golden_classes.MODES)
 def test_scores_gradients_and_running_means_are_theirs(name: str, mode: str) -> None:
     case = golden_classes.read(name)
-    network, wanted = network_of(name, case["shapes"]), case[mode]
+    network, wanted = network_of(name, case), case[mode]
     scores, gradients, after = golden_classes.run(network, case["shape"], mode)
     theirs = np.array(wanted["scores"])
     assert np.linalg.norm(scores.numpy().ravel() - theirs) < BOUND * np.linalg.norm(theirs)

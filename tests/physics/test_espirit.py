@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from dealias.inference.maps import espirit_maps
 from dealias.physics.anatomy import Subject, render
 from dealias.physics.coils import combine, rss
 from dealias.physics.espirit import espirit
 from dealias.physics.fourier import fft, ifft
 from dealias.physics.sampling.snu import snu_mask
 from dealias.physics.scanner import Scanner
+from dealias.scan.maps import espirit_maps
 
 Need = Callable[[str], str]
 LINES = 24

@@ -20,7 +20,7 @@ from dealias.models.unet import UnetSettings
 from dealias.models.varnet import VarNetSettings
 from dealias.runs.footprint import Footprint
 from dealias.runs.plan import footprint_of
-from dealias.runs.rehearsal import blank_batch, infer_once, train_once
+from dealias.runs.rehearsal import blank_batch, infer_once, inputs_of, train_once
 from dealias.runs.search import candidates
 from dealias.runs.size import Size
 from dealias.training.optimiser import OptimiserSettings, state_bytes
@@ -54,6 +54,9 @@ CONFIGURATIONS = {
                   Size(6, (97, 131), (97, 101))),
     "history": (recipe(NETWORKS["promptmr+"].tiny.model_copy(update={"readout_crop": 2})),
                 Size(5, (128, 72), (92, 72))),
+    "maps": (recipe(NETWORKS["mambarecon"].tiny), Size(4, (96, 80), (96, 80))),
+    "windows": (recipe(NETWORKS["humus"].tiny), Size(4, (96, 64), (96, 64))),
+    "features": (recipe(NETWORKS["fivarnet"].tiny), Size(4, (96, 80), (96, 80))),
 }  # fmt: skip
 every = pytest.mark.parametrize("name", CONFIGURATIONS)
 
@@ -65,8 +68,9 @@ def filled(batch: Batch) -> Batch:
         return torch.rand(one.shape, dtype=one.dtype) + 0.1
 
     ones_BHW = torch.ones(batch.foreground_BHW.shape)
+    sens_BSCHW = None if batch.sens_BSCHW is None else real(batch.sens_BSCHW)
     return Batch(real(batch.kspace_BSCHW), batch.masks, real(batch.target_BHW), ones_BHW,
-                 real(batch.range_B), batch.names)  # fmt: skip
+                 real(batch.range_B), batch.names, sens_BSCHW=sens_BSCHW)  # fmt: skip
 
 
 class Truth:
@@ -82,8 +86,7 @@ class Truth:
         return filled(blank_batch(self.size, self.network.needs, count))
 
     def there(self, batch: Batch) -> int:
-        held = [*self.network.parameters(), *self.network.buffers(), batch.kspace_BSCHW,
-                batch.target_BHW, batch.foreground_BHW, batch.range_B]  # fmt: skip
+        held = [*self.network.parameters(), *self.network.buffers(), *inputs_of(batch)]
         held += [one.grad for one in self.network.parameters() if one.grad is not None]
         return sum(one.untyped_storage().nbytes() for one in held)
 

@@ -68,6 +68,7 @@ def reconstruct(
     from dealias.atomic import write_json
     from dealias.cli.progress import bar, warn
     from dealias.data.catalogue import open_data
+    from dealias.engine.cpu import prepare_inference
     from dealias.engine.joining import joined
     from dealias.inference.budget import seconds
     from dealias.inference.bundle import load_model
@@ -76,6 +77,8 @@ def reconstruct(
     limit = seconds(time_limit) if time_limit else None
     chosen = mask_rule(mask)
     with joined(device) as (ranks, where):
+        if where.type == "cpu":
+            prepare_inference()
         quiet = quiet or not ranks.first
         say: Callable[[str], None] = typer.echo if ranks.first else lambda text: None
         # whatever may be missing is said before the long work begins

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dealias.data.remask import MaskSettings, training_mask
 from dealias.scan.hybrid import refuse_planes, refuse_unless_kept
+from dealias.scan.maps import refuse_maps_of_cache
 from dealias.scan.measurement import Needs
 from dealias.scan.scan import Scan
 
@@ -14,12 +15,15 @@ def refuse_cache(scans: Sequence[Scan], needs: Needs, masks: MaskSettings) -> No
     """Refuse cached scans that a network cannot be trained on; others pass.
 
     Raises:
-        DataError: A cache does not hold all rows that the network sees, or masks are 2-D.
+        DataError: A cache does not hold all rows that the network sees, masks are 2-D, or the
+            network asks for maps.
     """
     drawn: set[tuple[int, ...]] = set()
     for scan in scans:
         if scan.cached is None:
             continue
+        if needs.maps == "espirit":
+            refuse_maps_of_cache(scan)
         encoded = scan.shape[2]
         needed = needs.rows(encoded, scan.geometry.target_hw[0])
         refuse_unless_kept(scan.name, scan.cached.rows, needed, encoded)

@@ -16,6 +16,7 @@ from dealias.errors import DataError
 from dealias.metrics.foreground import THRESHOLDS, foreground
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.hybrid import Hybrid
+from dealias.scan.maps import espirit_maps
 from dealias.scan.measurement import Measurement, Needs, measure
 from dealias.scan.scan import Array, Cell, Scan
 
@@ -38,6 +39,8 @@ class Sample:
         z: Slice index.
         hybrid: What belongs to the rows of a cached scan.
         stored: Images of the data's own for the network's priors, (H, W) by name.
+        sens_SCHW: ESPIRiT maps, (S, M, C, H, W) for M sets, if the network needs them. They are
+            made here, by the loader's workers, as they take seconds.
     """
 
     kspace_SCHW: Tensor
@@ -49,6 +52,7 @@ class Sample:
     z: int
     hybrid: Hybrid | None = None
     stored: Mapping[str, Tensor] = field(default_factory=dict)
+    sens_SCHW: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Batch:
     names: tuple[tuple[str, int], ...]
     hybrid: Hybrid | None = None
     stored: tuple[Mapping[str, Tensor], ...] = ()
+    sens_BSCHW: Tensor | None = None
+    route: str | None = None
 
     def pin_memory(self) -> Batch:
         """In page-locked memory, from where copies to a GPU overlap with its work.
@@ -79,9 +85,11 @@ class Batch:
         if hybrid is not None:
             peaks_BSW = hybrid.peaks_BSW.to(device, non_blocking=True)
             hybrid = replace(hybrid, peaks_BSW=peaks_BSW)
-        return measure(
-            kspace_BSCHW, self.masks, target_hw, needs, hybrid=hybrid, stored=self.stored
-        )
+        sens_BSCHW = self.sens_BSCHW
+        if sens_BSCHW is not None:
+            sens_BSCHW = sens_BSCHW.to(device, non_blocking=True)
+        found = measure(kspace_BSCHW, self.masks, target_hw, needs, sens_BSCHW, hybrid, self.stored)
+        return replace(found, route=self.route)
 
 
 class Samples(Dataset[Sample]):
@@ -137,10 +145,16 @@ class Samples(Dataset[Sample]):
         target_HW = _target(scan, z)
         data_range = scan.data_range or _volume_maximum(scan)
         inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range)).float()
-        stored = scan.stored(self.needs, mask, z)
         return Sample(
-            kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid, stored
-        )
+            kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid,
+            scan.stored(self.needs, mask, z), self._maps(kspace_SCHW, mask, scan.name),
+        )  # fmt: skip
+
+    def _maps(self, kspace_SCHW: Tensor, mask: SamplingMask, name: str) -> Tensor | None:
+        needs = self.needs
+        if needs.maps == "none":
+            return None
+        return espirit_maps(kspace_SCHW[None], [mask], name, needs.crop, needs.sets)[0]
 
     def _place(self, index: int) -> tuple[Scan, int, list[int]]:
         """Scan, slice, and the adjacent slices that the network sees with it."""
@@ -156,6 +170,7 @@ def collate(samples: list[Sample]) -> Batch:
         peaks = [sample.hybrid.peaks_BSW for sample in samples if sample.hybrid is not None]
         hybrid = replace(hybrid, peaks_BSW=torch.stack(peaks))
     kspaces = [sample.kspace_SCHW for sample in samples]
+    maps = [sample.sens_SCHW for sample in samples]
     return Batch(
         torch.stack(kspaces) if len(kspaces) > 1 else kspaces[0][None],
         tuple(sample.mask for sample in samples),
@@ -165,6 +180,7 @@ def collate(samples: list[Sample]) -> Batch:
         tuple((sample.name, sample.z) for sample in samples),
         hybrid,
         tuple(sample.stored for sample in samples),
+        torch.stack(sens) if (sens := [one for one in maps if one is not None]) else None,
     )
 
 

@@ -1,6 +1,6 @@
 """What a process that computes on a CPU does once: how it keeps memory, which instructions it uses.
 
-Both change the time alone, and convolutions' rounding.
+Both change the time alone; instructions also rounding.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ ZEN_3_AND_4 = "25"
 
 
 def prepare_cpu() -> None:
-    """Keep freed memory, and use the convolutions that are fastest on this processor.
-
-    What the user's environment says of either is left alone.
-    """
+    """Keep freed memory, unless the user's environment says something of malloc."""
     if not any(name in os.environ for name in MALLOC_CHOSEN):
         keep_freed_memory()
+
+
+def prepare_inference() -> None:
+    """Use the instructions that are fastest where no gradients are asked for.
+
+    For a process that only reconstructs, before its first convolution. What the user's environment
+    says stands.
+    """
     found = best_instructions(_about_cpu())
     if found and INSTRUCTIONS not in os.environ and "DNNL_MAX_CPU_ISA" not in os.environ:
         os.environ[INSTRUCTIONS] = found
@@ -48,7 +53,8 @@ def best_instructions(about: str) -> str | None:
     """What oneDNN should be held to, or None for its own choice.
 
     Zen 4 computes 512 bits in two halves, so AVX-512 gains nothing; but oneDNN then works in blocks
-    of 16 output channels instead of 8, which wastes half the work of 8 or 18 channels.
+    of 16 output channels instead of 8, which wastes half the work of 8 or 18 channels. Gradients of
+    weights take twice as long with AVX2.
 
     Args:
         about: /proc/cpuinfo.

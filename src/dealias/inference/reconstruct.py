@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from dealias.errors import DataError, HealthError
-from dealias.inference.maps import espirit_maps
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.hybrid import Hybrid
+from dealias.scan.maps import espirit_maps, refuse_maps_of_cache
 from dealias.scan.measurement import Measurement, Needs, Reconstructor, measure, residual
 from dealias.scan.scan import Scan
 
@@ -96,7 +96,7 @@ def measurements(
         DataError: NaN or infinity in k-space, or a cache that does not serve the network.
     """
     if needs.maps == "espirit":
-        _refuse_maps(scan)
+        refuse_maps_of_cache(scan)
     reach = needs.slices // 2
     for first in range(0, scan.slices, batch):
         last = min(first + batch, scan.slices)
@@ -115,13 +115,6 @@ def measurements(
         target_hw = scan.geometry.target_hw
         stored = [scan.stored(needs, mask, z) for z in range(first, last)]
         yield first, measure(kspace_BSCHW, masks, target_hw, needs, sens_BSCHW, hybrid, stored)
-
-
-def _refuse_maps(scan: Scan) -> None:
-    if scan.cached is not None:
-        found = "a cache, which holds rows of an image along the readout"
-        do = "use the files that the cache was made from"
-        raise DataError(scan.name, found, "k-space, which ESPIRiT maps are made from", do)
 
 
 def _mask(scan: Scan, mask: SamplingMask | None) -> SamplingMask:

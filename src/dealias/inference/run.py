@@ -18,10 +18,10 @@ from dealias.errors import DataError
 from dealias.inference.budget import TimeBudget
 from dealias.inference.bundle import Model
 from dealias.inference.layout import output_folders
-from dealias.inference.maps import few_lines
 from dealias.inference.reconstruct import Reconstruction, reconstruct
 from dealias.io.output import NOTICE, write_reconstruction
 from dealias.physics.sampling.mask import SamplingMask
+from dealias.scan.maps import few_lines
 from dealias.scan.scan import Scan
 
 

@@ -61,7 +61,7 @@ def rebuild(
     """
     entry, settings = _described(path, header, networks)
     with torch.device("meta"):  # costs no memory, whatever sizes the settings claim
-        _compare(path, tensors, entry.build(settings).state_dict())
+        _compare(path, tensors, _built(path, entry, settings).state_dict())
     _finite(path, tensors)
     with torch.random.fork_rng(devices=[]):
         network = entry.build(settings)
@@ -85,6 +85,13 @@ def _described(
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise CheckpointError(path, f"config '{key}': {first['msg']}") from None
+
+
+def _built(path: Path, entry: NetworkEntry, settings: NetworkSettings) -> Network:
+    try:
+        return entry.build(settings)
+    except SettingsError as error:  # members of a mixture that do not go together
+        raise CheckpointError(path, f"config: {error}") from None
 
 
 def _compare(path: Path, have: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> None:

@@ -18,8 +18,8 @@ from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.reflect import ReflectedDenoiser
 from dealias.models.layers.scale_selector import ScaleSelector
 from dealias.models.layers.unet import UNet
-from dealias.models.network import Cascade, Network, NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import Cascade, MappedSettings, Network
+from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, image, refine, soft_consistency
 from dealias.physics.sense import Sense
 from dealias.scan.measurement import Estimate, Measurement, Needs
@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=1, le=1024)]
 Scale = Literal[1, 2, 4, 8, 16]
 
 
-class DHumusSettings(NetworkSettings):
+class DHumusSettings(MappedSettings):
     """Settings of dHUMUS; sizes are those of the team.
 
     Attributes:
@@ -100,9 +100,11 @@ class DHumus(Network):
 
     def __init__(self, settings: DHumusSettings) -> None:
         super().__init__()
-        self.needs = Needs(readout_crop=settings.readout_crop)
-        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
-        self.sensitivity = SensitivityNetwork(NormalisedDenoiser(maps))
+        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.sensitivity = sensitivity(
+            settings.maps,
+            lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
+        )
         self.selector = ScaleSelector(
             settings.factors, settings.hidden, len(settings.scales), settings.choice == "hard"
         )

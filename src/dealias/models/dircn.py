@@ -18,8 +18,8 @@ from dealias.models.layers.linked_unet import LinkedUNet
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.pooled_unet import PooledUNet
 from dealias.models.layers.resxunet import Features, ResXUNet, Sizes
-from dealias.models.network import Cascade, Network, NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import Cascade, MappedSettings, Network
+from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import (
     START,
     State,
@@ -40,7 +40,7 @@ Inputs = tuple[Tensor, ...]
 """What the cascades saw, newest first, each (B, 1, H, W) complex."""
 
 
-class DIRCNSettings(NetworkSettings):
+class DIRCNSettings(MappedSettings):
     """Settings of DIRCN; the defaults are those of the published code.
 
     The paper's own 47 million parameters are cascades=12, channels=28.
@@ -135,8 +135,8 @@ class DIRCN(Network):
 
     def __init__(self, settings: DIRCNSettings) -> None:
         super().__init__()
-        self.needs = Needs(readout_crop=settings.readout_crop)
-        self.sensitivity = SensitivityNetwork(settings.sens_denoiser())
+        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.sensitivity = sensitivity(settings.maps, settings.sens_denoiser)
         self.cascades = nn.ModuleList(
             DIRCNCascade(settings, number) for number in range(settings.cascades)
         )

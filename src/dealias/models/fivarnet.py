@@ -23,8 +23,8 @@ from dealias.models.layers.lska import GateKind, Kernel, LargeKernelBlock
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.psf_attention import PSFAttention, psf_anchors
 from dealias.models.layers.unet import ConvBlock, UNet
-from dealias.models.network import Block, Cascade, Network, NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import Block, Cascade, MappedSettings, Network
+from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image
 from dealias.models.varnet import VarNetCascade
 from dealias.physics.sense import Sense
@@ -75,7 +75,7 @@ class ImageStage(BaseModel):
 Stage = Annotated[FeatureStage | ImageStage, Field(discriminator="space")]
 
 
-class FIVarNetSettings(NetworkSettings):
+class FIVarNetSettings(MappedSettings):
     """Settings of FI-VarNet; the defaults are the published training script's.
 
     Attributes:
@@ -217,10 +217,12 @@ class FIVarNet(Network):
 
     def __init__(self, settings: FIVarNetSettings) -> None:
         super().__init__()
-        self.needs = Needs(readout_crop=settings.readout_crop)
+        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
         self.settings = settings
-        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
-        self.sensitivity = SensitivityNetwork(NormalisedDenoiser(maps))
+        self.sensitivity = sensitivity(
+            settings.maps,
+            lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
+        )
         self.feature_cascades = nn.ModuleList(_feature_cascades(settings))
         # the first is of the beginning and the end, and of all cascades if there is no other
         own = 0 if settings.shared else len(self.feature_cascades)

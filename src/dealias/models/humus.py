@@ -11,8 +11,8 @@ from dealias.models.layers.humus_block import HumusBlock, Sizes
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.reflect import ReflectedDenoiser
 from dealias.models.layers.unet import UNet
-from dealias.models.network import NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import MappedSettings
+from dealias.models.sensitivity import sensitivity
 from dealias.models.varnet import VariationalNetwork
 from dealias.physics.coils import divide, rss
 from dealias.scan.measurement import Estimate, Measurement, Needs
@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=1, le=1024)]
 Levels = Annotated[tuple[Count, ...], Field(min_length=1, max_length=5)]
 
 
-class HumusSettings(NetworkSettings):
+class HumusSettings(MappedSettings):
     """Settings of HUMUS-Net; the defaults are the published configuration.
 
     Tuples go from the shallowest level of the Swin layers, at half the resolution, to the deepest.
@@ -84,11 +84,14 @@ class Humus(VariationalNetwork):
     """HUMUS-Net: all denoisers are HUMUS-Blocks, which see adjacent slices as channels."""
 
     def __init__(self, settings: HumusSettings) -> None:
-        maps = NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools))
         channels, sizes = 2 * settings.slices, settings.sizes()
         super().__init__(
-            Needs(slices=settings.slices, readout_crop=settings.readout_crop),
-            SensitivityNetwork(maps, joint=settings.joint_maps),
+            Needs(settings.slices, settings.given_maps, readout_crop=settings.readout_crop),
+            sensitivity(
+                settings.maps,
+                lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
+                joint=settings.joint_maps,
+            ),
             (
                 ReflectedDenoiser(HumusBlock(channels, sizes), channels, sizes.multiple)
                 for _ in range(settings.cascades)

@@ -12,8 +12,8 @@ from dealias.models.layers.mamba_stage import MambaSizes
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.unet import UNet
 from dealias.models.mambarecon import UnrolledMamba
-from dealias.models.network import Network, NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import MappedSettings, Network
+from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image, refine, soft_consistency
 from dealias.physics.sense import Sense
 from dealias.scan.measurement import Estimate, Measurement, Needs
@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=1, le=1024)]
 Stages = Annotated[int, Field(ge=1, le=100)]
 
 
-class MambaVarNetSettings(NetworkSettings):
+class MambaVarNetSettings(MappedSettings):
     """Settings of the VarNet cascade around MambaRecon; the defaults are the published ones.
 
     Attributes:
@@ -87,9 +87,11 @@ class MambaVarNet(Network):
 
     def __init__(self, settings: MambaVarNetSettings) -> None:
         super().__init__()
-        self.needs = Needs(readout_crop=settings.readout_crop)
-        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
-        self.sensitivity = SensitivityNetwork(NormalisedDenoiser(maps))
+        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.sensitivity = sensitivity(
+            settings.maps,
+            lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
+        )
         self.cascades = nn.ModuleList(
             MambaVarNetCascade(settings.sizes()) for _ in range(settings.cascades)
         )

@@ -8,13 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from dealias.errors import SettingsError
 from dealias.models.layers.border import Border
 from dealias.models.layers.mamba_stage import MambaHead, MambaSizes, MambaStage, PatchEmbedding
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.unet import UNet
-from dealias.models.network import Cascade, Network, NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import Cascade, MappedSettings, Maps, Network
+from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import State, image
 from dealias.physics.coils import divide
 from dealias.physics.sense import Sense
@@ -24,7 +23,7 @@ Count = Annotated[int, Field(ge=1, le=1024)]
 Stages = Annotated[int, Field(ge=1, le=100)]
 
 
-class MambaReconSettings(NetworkSettings):
+class MambaReconSettings(MappedSettings):
     """Settings of MambaRecon; the defaults are the published configuration.
 
     Attributes:
@@ -37,7 +36,7 @@ class MambaReconSettings(NetworkSettings):
         expand: Channels inside a block over those outside.
         dropout: Probability, in training, that an item goes without the last block's residual
             (stochastic depth); it grows linearly from 0 at the first block.
-        maps: "espirit" as published: maps come with the measurement; "learned": by a network.
+        maps: As of `MappedSettings`; "espirit" as published.
         sens_channels: Of the sensitivity network's first level, where maps are learned.
         sens_pools: Its poolings.
     """
@@ -50,7 +49,7 @@ class MambaReconSettings(NetworkSettings):
     states: Annotated[int, Field(ge=1, le=256)] = 16
     expand: Annotated[int, Field(ge=1, le=8)] = 2
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    maps: Literal["espirit", "learned"] = "espirit"
+    maps: Maps = "espirit"
     sens_channels: Count = 8
     sens_pools: int = Field(default=4, ge=1, le=4)
 
@@ -134,12 +133,11 @@ class MambaRecon(Network):
 
     def __init__(self, settings: MambaReconSettings) -> None:
         super().__init__()
-        learned = settings.maps == "learned"
-        self.needs = Needs(
-            maps="none" if learned else "espirit", readout_crop=settings.readout_crop
+        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.sensitivity = sensitivity(
+            settings.maps,
+            lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
         )
-        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools) if learned else None
-        self.sensitivity = SensitivityNetwork(NormalisedDenoiser(maps)) if maps else None
         self.unrolled = UnrolledMamba(settings.sizes())
 
     def forward(self, measurement: Measurement) -> Estimate:
@@ -148,16 +146,8 @@ class MambaRecon(Network):
         Raises:
             SettingsError: The measurement has no sensitivity maps.
         """
-        sens_BSCHW = self._maps(measurement)
+        sens_BSCHW = self.sensitivity(measurement)
         A = measurement.operator(sens_BSCHW)
         x0_BSHW = A.adjoint(measurement.kspace_BSCHW)
         x_BSHW = self.unrolled(A, x0_BSHW, x0_BSHW)
         return Estimate(x_BSHW[:, 0].abs(), x_BSHW, sens_BSCHW)
-
-    def _maps(self, measurement: Measurement) -> Tensor:
-        if self.sensitivity is not None:
-            return self.sensitivity(measurement)
-        if measurement.sens_BSCHW is None:
-            expected, do = "ESPIRiT maps in the measurement", "set network.maps=learned"
-            raise SettingsError("network.maps", "espirit, but no maps", expected, do)
-        return measurement.sens_BSCHW

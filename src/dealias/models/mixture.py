@@ -136,11 +136,7 @@ class Experts(Network):
         super().__init__()
         self.needs = together({name: member.needs for name, member in members.items()})
         self.members = nn.ModuleDict(members)
-
-    @property
-    def routes(self) -> list[str]:
-        """Names of all experts."""
-        return list(self.members)
+        self.routes = list(members)
 
     def forward(self, measurement: Measurement) -> Estimate:
         """What the expert makes of the batch.
@@ -151,7 +147,7 @@ class Experts(Network):
         route = measurement.route
         if route is None or route not in self.members:
             found = "none" if route is None else f"'{route}'"
-            advice = nearest(route or "", self.routes)
+            advice = nearest(route or "", list(self.routes))
             raise SettingsError("route", found, f"one of {', '.join(self.routes)}", advice)
         return self.members[route](measurement)
 
@@ -159,8 +155,8 @@ class Experts(Network):
 class Ensemble(Network):
     """The weighted average of its members' images.
 
-    Each member's learned maps have phases of their own, so that their coil-combined images do not
-    add up: these are averaged only where all belong to the maps that came with the measurement.
+    Of the images alone: the complex, coil-combined ones belong to maps of their own, whose phases
+    differ from member to member, so that they do not add up.
 
     Args:
         members: In the order of the weights. Nothing is shared between them.
@@ -179,26 +175,8 @@ class Ensemble(Network):
     def forward(self, measurement: Measurement) -> Estimate:
         """The average of what they make of the batch."""
         pairs = zip(self.weights, self.members, strict=True)
-        return _sum([
-            _part(weight, member(measurement), measurement) for weight, member in pairs if weight
-        ])  # fmt: skip
-
-
-def _part(weight: float, estimate: Estimate, m: Measurement) -> Estimate:
-    """A member's part of the average, without what does not add up."""
-    image_BHW = weight * estimate.image_BHW
-    given = m.sens_BSCHW is not None and estimate.sens_BSCHW is m.sens_BSCHW
-    if not given or estimate.combined_BSHW is None:
-        return Estimate(image_BHW)
-    return Estimate(image_BHW, weight * estimate.combined_BSHW, m.sens_BSCHW)
-
-
-def _sum(parts: Sequence[Estimate]) -> Estimate:
-    image_BHW = functools.reduce(operator.add, (part.image_BHW for part in parts))
-    combined = [part.combined_BSHW for part in parts if part.combined_BSHW is not None]
-    if len(combined) < len(parts):
-        return Estimate(image_BHW)
-    return Estimate(image_BHW, functools.reduce(operator.add, combined), parts[0].sens_BSCHW)
+        images = (weight * member(measurement).image_BHW for weight, member in pairs if weight)
+        return Estimate(functools.reduce(operator.add, images))
 
 
 def together(needs: Mapping[str, Needs]) -> Needs:

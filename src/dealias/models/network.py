@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 from dealias.scan.measurement import Estimate, Measurement, Needs
 
 Runner = Callable[..., Any]
+Maps = Literal["learned", "espirit", "both"]
 
 
 def plain(function: Callable[..., Any], *tensors: Any) -> Any:
@@ -63,9 +64,11 @@ class Network(nn.Module):
 
     Attributes:
         needs: What it asks of the data.
+        routes: Of which a measurement must name one.
     """
 
     needs: Needs = Needs()
+    routes: Sequence[str] = ()
 
     def forward(self, measurement: Measurement) -> Estimate:
         """Reconstruct one batch.
@@ -77,6 +80,22 @@ class Network(nn.Module):
             The estimate, on the measurement's grid and scale.
         """
         raise NotImplementedError
+
+
+class MappedSettings(NetworkSettings):
+    """Settings of networks that use sensitivity maps.
+
+    Attributes:
+        maps: "learned" by a network from the ACS lines; "espirit", made before the network runs; or
+            "both": the network sees ESPIRiT's maps in place of the ACS lines' images.
+    """
+
+    maps: Maps = "learned"
+
+    @property
+    def given_maps(self) -> Literal["none", "espirit"]:
+        """What the data must bring."""
+        return "none" if self.maps == "learned" else "espirit"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import nn
 
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.prompt_unet import PromptUNet, Sizes
-from dealias.models.network import NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import MappedSettings
+from dealias.models.sensitivity import sensitivity
 from dealias.models.varnet import VariationalNetwork
 from dealias.scan.measurement import Needs
 
@@ -22,7 +22,7 @@ Widths = tuple[Count, Count, Count, Count]
 Triple = tuple[Count, Count, Count]
 
 
-class PromptSettings(NetworkSettings):
+class PromptSettings(MappedSettings):
     """What PromptMR and PromptMR+ have in common.
 
     Tuples go from full resolution to the lowest.
@@ -90,10 +90,11 @@ class PromptMR(VariationalNetwork):
     def __init__(self, settings: PromptMRSettings) -> None:
         activation = nn.PReLU()
         channels = 2 * settings.slices
-        maps = prompt_denoiser(2, settings.sens_sizes(), activation)
         super().__init__(
-            Needs(slices=settings.slices, readout_crop=settings.readout_crop),
-            SensitivityNetwork(maps),
+            Needs(settings.slices, settings.given_maps, readout_crop=settings.readout_crop),
+            sensitivity(
+                settings.maps, lambda: prompt_denoiser(2, settings.sens_sizes(), activation)
+            ),
             (
                 prompt_denoiser(channels, settings.sizes(), activation)
                 for _ in range(settings.cascades)

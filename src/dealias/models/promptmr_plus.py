@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dealias.models.layers.prompt_unet import History, Sizes
 from dealias.models.network import Cascade, Network
 from dealias.models.promptmr import PromptSettings, prompt_denoiser
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image, refine, soft_consistency
 from dealias.physics.coils import rss
 from dealias.physics.sense import Sense
@@ -125,12 +125,15 @@ class PromptMRPlus(Network):
 
     def __init__(self, settings: PromptMRPlusSettings) -> None:
         super().__init__()
-        self.needs = Needs(slices=settings.slices, readout_crop=settings.readout_crop)
+        self.needs = Needs(settings.slices, settings.given_maps, readout_crop=settings.readout_crop)
         self.kspace = settings.state == "kspace"
         self.activation = nn.PReLU()
         channels = 2 * (settings.slices if settings.sens_adjacent else 1)
-        maps = prompt_denoiser(channels, settings.sens_sizes(), self.activation)
-        self.sensitivity = SensitivityNetwork(maps, settings.sens_adjacent)
+        self.sensitivity = sensitivity(
+            settings.maps,
+            lambda: prompt_denoiser(channels, settings.sens_sizes(), self.activation),
+            settings.sens_adjacent,
+        )
         kind = KspaceCascade if self.kspace else ImageCascade
         self.cascades = nn.ModuleList(
             kind(settings, self.activation) for _ in range(settings.cascades)

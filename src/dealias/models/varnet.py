@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.unet import UNet
-from dealias.models.network import Cascade, Network, NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import Cascade, MappedSettings, Network
+from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image, refine, soft_consistency
 from dealias.physics.sense import Sense
 from dealias.scan.measurement import Estimate, Measurement, Needs
 
 
-class VarNetSettings(NetworkSettings):
+class VarNetSettings(MappedSettings):
     """Settings of E2E-VarNet; the defaults are the published configuration.
 
     Attributes:
@@ -57,19 +57,19 @@ class VariationalNetwork(Network):
 
     Args:
         needs: What it asks of the data.
-        sensitivity: Makes the maps.
+        maps: Makes the sensitivity maps.
         denoisers: One for each cascade.
     """
 
     def __init__(
         self,
         needs: Needs,
-        sensitivity: SensitivityNetwork,
+        maps: nn.Module,
         denoisers: Iterable[NormalisedDenoiser],
     ) -> None:
         super().__init__()
         self.needs = needs
-        self.sensitivity = sensitivity
+        self.sensitivity = maps
         self.cascades = nn.ModuleList(VarNetCascade(denoiser) for denoiser in denoisers)
 
     def forward(self, measurement: Measurement) -> Estimate:
@@ -87,10 +87,12 @@ class VarNet(VariationalNetwork):
     """E2E-VarNet: all denoisers are U-Nets."""
 
     def __init__(self, settings: VarNetSettings) -> None:
-        maps = UNet(2, 2, settings.sens_channels, settings.sens_pools)
         super().__init__(
-            Needs(readout_crop=settings.readout_crop),
-            SensitivityNetwork(NormalisedDenoiser(maps)),
+            Needs(maps=settings.given_maps, readout_crop=settings.readout_crop),
+            sensitivity(
+                settings.maps,
+                lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
+            ),
             (
                 NormalisedDenoiser(UNet(2, 2, settings.channels, settings.pools))
                 for _ in range(settings.cascades)

@@ -8,15 +8,15 @@ from pydantic import Field
 
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.unet_fc import UNetFC
-from dealias.models.network import NetworkSettings
-from dealias.models.sensitivity import SensitivityNetwork
+from dealias.models.network import MappedSettings
+from dealias.models.sensitivity import sensitivity
 from dealias.models.varnet import VariationalNetwork
 from dealias.scan.measurement import Needs
 
 Side = Annotated[int, Field(ge=2, le=256)]
 
 
-class VarNetFCSettings(NetworkSettings):
+class VarNetFCSettings(MappedSettings):
     """Settings of E2E-VarNet with fully connected middles; the defaults are as published.
 
     Attributes:
@@ -54,10 +54,14 @@ class VarNetFC(VariationalNetwork):
         def denoiser(channels: int, pools: int, dropout: float) -> NormalisedDenoiser:
             return NormalisedDenoiser(UNetFC(2, 2, channels, pools, settings.grid, dropout))
 
-        maps = denoiser(settings.sens_channels, settings.sens_pools, settings.sens_dropout)
         super().__init__(
-            Needs(readout_crop=settings.readout_crop),
-            SensitivityNetwork(maps),
+            Needs(maps=settings.given_maps, readout_crop=settings.readout_crop),
+            sensitivity(
+                settings.maps,
+                lambda: denoiser(
+                    settings.sens_channels, settings.sens_pools, settings.sens_dropout
+                ),
+            ),
             (
                 denoiser(settings.channels, settings.pools, settings.dropout)
                 for _ in range(settings.cascades)

@@ -125,7 +125,9 @@ class Footprint:
     def training_count(self, policy: MemoryPolicy) -> Count:
         """One batch, forward and backward; the gradients of earlier ones if they are summed."""
         network = self.network(policy).train()
-        batch = blank_batch(self.size, network.needs, self.recipe.training.batch_size)
+        batch = blank_batch(
+            self.size, network.needs, self.recipe.training.batch_size, network.routes
+        )
         held = []
         if self.recipe.training.accumulation > 1:
             for parameter in network.parameters():
@@ -139,7 +141,7 @@ class Footprint:
     def inference_count(self, policy: MemoryPolicy) -> Count:
         """One slice."""
         network = self.network(policy).eval()
-        batch = blank_batch(self.size, network.needs, 1)
+        batch = blank_batch(self.size, network.needs, 1, network.routes)
         counter = Counter(_held(network), inputs_of(batch), _SEEN)
         with counter:
             infer_once(network, batch, META)

@@ -22,13 +22,14 @@ from dealias.training.losses import LossSettings
 from dealias.training.step import batch_loss
 
 
-def blank_batch(size: Size, needs: Needs, count: int) -> Batch:
+def blank_batch(size: Size, needs: Needs, count: int, routes: Sequence[str] = ()) -> Batch:
     """A batch without values, on `meta`.
 
     Args:
         size: Of its slices.
         needs: What the network asks for.
         count: Items.
+        routes: Of the network: the first is as good as any.
     """
     encoded, width = size.hw
     start, stop = rows = needs.rows(encoded, size.target_hw[0]) if size.cached else (0, encoded)
@@ -39,16 +40,25 @@ def blank_batch(size: Size, needs: Needs, count: int) -> Batch:
         target_BHW = torch.empty(count, *size.target_hw)
         inside_BHW = torch.empty(count, *size.target_hw)
         range_B = torch.empty(count)
+        sens_BSCHW = None
+        if needs.maps == "espirit":
+            sets = (needs.sets,) if needs.sets > 1 else ()
+            sens_BSCHW = kspace_BSCHW.new_empty(*shape[:2], *sets, *shape[2:])
     mask = SamplingMask(np.ones(size.hw if size.two_axes else size.hw[1:], bool), (0, size.hw[1]))
     names = (("the largest slice", 0),) * count
     hybrid = Hybrid(rows, encoded, peaks_BSW) if size.cached else None
-    return Batch(kspace_BSCHW, (mask,) * count, target_BHW, inside_BHW, range_B, names, hybrid)
+    return Batch(
+        kspace_BSCHW, (mask,) * count, target_BHW, inside_BHW, range_B, names, hybrid,
+        sens_BSCHW=sens_BSCHW, route=next(iter(routes), None),
+    )  # fmt: skip
 
 
 def inputs_of(batch: Batch) -> list[Tensor]:
     """All tensors of a batch."""
     peaks = [batch.hybrid.peaks_BSW] if batch.hybrid is not None else []
-    return [batch.kspace_BSCHW, batch.target_BHW, batch.foreground_BHW, batch.range_B, *peaks]
+    maps = [batch.sens_BSCHW] if batch.sens_BSCHW is not None else []
+    always = [batch.kspace_BSCHW, batch.target_BHW, batch.foreground_BHW, batch.range_B]
+    return [*always, *peaks, *maps]
 
 
 def train_once(network: Network, batch: Batch, loss: LossSettings, device: torch.device) -> None:

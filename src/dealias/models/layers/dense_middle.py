@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +20,20 @@ class Pattern:
     """How the values of fully connected layers are spread over an image.
 
     Attributes:
-        kernel: Of the transposed convolution that spreads 2x2 values.
-        stride: Of it; kernel + stride is the size of what comes out, the published one.
+        kernel: Of the transposed convolution that spreads the values.
+        stride: Of it; with the kernel it makes the size of what comes out, the published one.
+        cells: Rows and columns of the values.
     """
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
+    cells: tuple[int, int] = (2, 2)
 
 
 class DenseMiddle(Block):
-    """Every pixel sees every other: pooled to 2x2, fully connected layers, spread again.
+    """Every pixel sees every other: pooled to a few cells, fully connected layers, spread again.
 
-    It takes any size. The largest values of four parts are pooled; what comes out of the transposed
+    It takes any size. A cell has the largest values of its part; what comes out of the transposed
     convolution is interpolated to the input's size. At the published size nothing is interpolated,
     and all is as published for that size alone.
 
@@ -51,7 +54,9 @@ class DenseMiddle(Block):
         dropout: float,
     ) -> None:
         super().__init__()
-        widths = [4 * channels, *hidden, 4 * channels]
+        self.cells = pattern.cells
+        ends = channels * prod(self.cells)
+        widths = [ends, *hidden, ends]
         self.layers = nn.ModuleList(
             Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
@@ -60,31 +65,31 @@ class DenseMiddle(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
-        values = pooled(x).flatten(1)
+        values = pooled(x, self.cells).flatten(1)
         for layer in self.layers:
             values = self.dropout(F.leaky_relu(layer(values), self.slope))
-        image: Tensor = self.spread(values.reshape(-1, x.shape[1], 2, 2))
+        image: Tensor = self.spread(values.reshape(-1, x.shape[1], *self.cells))
         if image.shape != x.shape:
             image = F.interpolate(image, x.shape[-2:], mode="bilinear", align_corners=False)
         last = x.is_contiguous(memory_format=torch.channels_last)
         return image.contiguous(memory_format=torch.channels_last) if last else image
 
 
-def pooled(x: Tensor) -> Tensor:
-    """The largest values of an image's halves of halves, as F.adaptive_max_pool2d finds them.
+def pooled(x: Tensor, cells: tuple[int, int]) -> Tensor:
+    """The largest value of each cell: F.adaptive_max_pool2d.
 
-    In place of it, as its gradient differs from run to run on a GPU. Halves of an odd size share
-    what lies between them.
+    In place of it, as its gradient differs from run to run on a GPU.
 
     Args:
         x: (N, C, H, W).
+        cells: Rows and columns of what comes out; cells share pixels where sizes do not divide.
 
     Returns:
-        (N, C, 2, 2).
+        (N, C, rows, columns).
     """
-    for axis in (-2, -1):
+    for axis, count in zip((-2, -1), cells, strict=True):
         size = x.shape[axis]
-        half = -(-size // 2)
-        parts = (x.narrow(axis, start, half) for start in (0, size - half))
-        x = torch.cat([part.amax(axis, keepdim=True) for part in parts], axis)
+        bounds = ((i * size // count, -(-(i + 1) * size // count)) for i in range(count))
+        parts = (x.narrow(axis, start, stop - start) for start, stop in bounds)
+        x = torch.cat([part.amax(axis, keepdim=True) for part in parts], dim=axis)
     return x

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dealias.models.layers.affine_norm import AffineNorm
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
-from dealias.models.layers.fully_connected import FullyConnected
+from dealias.models.layers.dense_middle import DenseMiddle, Pattern
 from dealias.models.layers.pooled_unet import DoubleConvolution
 from dealias.models.layers.resxunet import Features
 from dealias.models.network import Block
@@ -19,8 +19,8 @@ from dealias.models.network import Block
 LEVELS = 3
 SLOPE = 0.2
 """Of the linear layer; all else has ReLU."""
-CELLS, SPREAD = (8, 5), (12, 10)
-"""Cells that the linear layer sees, and the middle's pixels that each becomes: 768x400 in all."""
+PATTERN = Pattern((12, 10), (12, 10), (8, 5))
+"""Of the linear layer: cells become 12x10 pixels each of the middle, the image is 768x400."""
 
 
 class Gate(nn.Module):
@@ -99,7 +99,7 @@ class GatedUNet(nn.Module):
         self.down = nn.ModuleList(
             DoubleConvolution(a, b, affine=False) for a, b in zip(ins, widths, strict=True)
         )
-        self.bottom = FullyConnected(widths[-1], CELLS, SPREAD, SLOPE, dropout)
+        self.bottom = DenseMiddle(widths[-1], (), PATTERN, SLOPE, dropout)
         self.up = nn.ModuleList(UpBlock(2 * width, width) for width in widths[:-1])
         self.decoder = nn.ModuleList(DecoderLevel(width, linked) for width in widths[:-1])
         self.last = Conv2d(channels, out_channels, 1, bias=False)

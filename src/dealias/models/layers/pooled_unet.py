@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from dealias.models.layers.affine_norm import AffineNorm
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
-from dealias.models.layers.fully_connected import FullyConnected
+from dealias.models.layers.dense_middle import DenseMiddle, Pattern
 from dealias.models.layers.resxunet import Features
 from dealias.models.network import Block
 
 LEVELS = 4
-CELLS, SPREAD = (4, 5), (12, 5)
-"""Cells that the linear layer sees, and the middle's pixels that each becomes: 768x400 in all."""
+PATTERN = Pattern((12, 5), (12, 5), (4, 5))
+"""Of the linear layer: cells become 12x5 pixels each of the middle, the image is 768x400."""
 
 
 class DoubleConvolution(Block):
@@ -67,7 +67,7 @@ class PooledUNet(nn.Module):
         self.down = nn.ModuleList(
             DoubleConvolution(a, b, affine=True) for a, b in zip(ins, widths, strict=True)
         )
-        self.bottom = FullyConnected(widths[-1], CELLS, SPREAD, 0.0, dropout)
+        self.bottom = DenseMiddle(widths[-1], (), PATTERN, 0.0, dropout)
         self.up = nn.ModuleList(
             ConvTranspose2d(2 * width, width, 2, stride=2) for width in widths[:-1]
         )

@@ -50,7 +50,7 @@ UNET_RULES: Rules = (
     *OUTER,
     (r"\bfirst_block\.layers\.", "down.0."),
     (r"\bdown(\d)\.layers\.1\.layers\.", r"down.\1."),
-    (r"\bfc1\.layers\.0\.", "bottom.linear."),
+    (r"\bfc1\.layers\.0\.", "bottom.layers.0."),
     (r"\binvConv\.", "bottom.spread."),
     # theirs counts upwards from the lowest level, ours from the highest
     *((rf"\bup{i}_trans\.", f"up.{4 - i}.") for i in range(1, 5)),
@@ -67,7 +67,7 @@ ATTENTION_RULES: Rules = (
     *((rf"\bencoder{i + 1}\.encoderblock\.", f"down.{i}.") for i in range(3)),
     (r"\bcenter\.centerblock1\.", "down.3."),
     (r"\bcenter\.invconv\.", "bottom.spread."),
-    (r"\bcenter\.fc1\.0\.", "bottom.linear."),
+    (r"\bcenter\.fc1\.0\.", "bottom.layers.0."),
     (r"\bcenter\.centerblock2\.0\.", "up.2.convolution."),
     # theirs counts where it comes from, ours where it goes to
     *(

@@ -1,9 +1,9 @@
 """The eight networks that sMaRtIfy collected in one file for the challenge's last evaluation.
 
-Four experts for masks of the challenge's own rule ("hacker") and four for any other ("helper"), each
-of them under four names. Their code has one activation in common between all networks of a process,
-so that in the collected file all eight have that of the one which was loaded last; where there are
-files of the single experts, those have their own.
+Four experts for masks of the challenge's own rule ("hacker"), four for any other ("helper"), each
+under four names. Their code has one activation in common between all networks of a process, so that
+in the collected file all eight have that of the one which was loaded last; where there are files of
+the single experts, those have their own.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dealias.models.published import (
     humus,
     mambarecon,
     promptmr,
+    smartify_experts,
     snu2022,
 )
 from dealias.table import Table
@@ -27,6 +28,7 @@ PUBLISHED = Table(
         promptmr.IMAGE_STATE,
         promptmr.KSPACE_STATE,
         promptmr.SMARTIFY,
+        smartify_experts.SMARTIFY_EXPERTS,
         humus.HUMUS,
         dhumus.DHUMUS,
         dircn.DIRCN,

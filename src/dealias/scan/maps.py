@@ -1,4 +1,4 @@
-"""Sensitivity maps for methods that ask for them, from nothing but what was measured."""
+"""Sensitivity maps for whoever asks for them, from nothing but what was measured."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dealias.errors import DataError
 from dealias.physics.espirit import KERNEL, MAX_ROWS, espirit
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.measurement import CROP
+from dealias.scan.scan import Scan
 
 
 def espirit_maps(
@@ -39,6 +40,18 @@ def espirit_maps(
     ]
     sens_BSMCHW = torch.stack(items)
     return sens_BSMCHW[:, :, 0] if sets == 1 else sens_BSMCHW
+
+
+def refuse_maps_of_cache(scan: Scan) -> None:
+    """Refuse to make maps of a cached scan; others pass.
+
+    Raises:
+        DataError: It is cached.
+    """
+    if scan.cached is not None:
+        found = "a cache, which holds rows of an image along the readout"
+        do = "use the files that the cache was made from"
+        raise DataError(scan.name, found, "k-space, which ESPIRiT maps are made from", do)
 
 
 def few_lines(mask: SamplingMask) -> str | None:

@@ -29,7 +29,7 @@ def row(name: str, case: Mapping[str, Any]) -> str:
 
 def page() -> str:
     """The page with the table that the golden files make."""
-    files = sorted(GOLDEN.glob("*.json"))
+    files = sorted(GOLDEN.rglob("*.json"))
     rows = [row(path.stem, json.loads(path.read_text())) for path in files]
     table = "\n".join([HEAD, *rows])
     return TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text())

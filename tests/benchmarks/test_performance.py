@@ -58,7 +58,7 @@ def test_its_links_lead_somewhere() -> None:
 
 def test_without_files_it_says_that_nothing_was_measured() -> None:
     text = page([])
-    assert text.count("Not measured yet on a CPU or a GPU.") == 4
+    assert text.count("Not measured yet on a CPU or a GPU.") == 6
     assert text.count("Not measured yet on a CPU.") == 2
     assert not re.search(r"\| \d", text)
 

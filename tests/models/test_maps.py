@@ -75,7 +75,8 @@ def test_policies_keep_images_and_gradients(maps: str) -> None:
     network = built(NETWORKS["varnet"], maps)
     m = measured(network)
     wanted = results(network, m)
-    MemoryPolicy(cascades="recompute", blocks="recompute", coils=3).apply(network)
+    coils = 3 if maps == "both" else None  # given maps leave nothing to do coil by coil
+    MemoryPolicy(cascades="recompute", blocks="recompute", coils=coils).apply(network)
     for a, b in zip(results(network, m), wanted, strict=True):
         assert torch.linalg.norm(a - b) <= 1e-10 * torch.linalg.norm(b)
 

@@ -39,8 +39,8 @@ def prepare_inference() -> None:
 def keep_freed_memory() -> bool:
     """Let malloc give nothing back to the system, as torch does on a GPU.
 
-    Otherwise each large tensor is made of fresh pages, which the system clears one by one: a third
-    of the time of a network on a CPU. The process keeps what it needed at most.
+    Otherwise each large tensor is made of fresh pages, which the system clears one by one: a
+    quarter of the time of E2E-VarNet on a CPU, or more. The process keeps what it needed at most.
 
     Returns:
         Whether it could be done; it can with glibc.

@@ -43,8 +43,8 @@ LEANEST = MemoryPolicy(cascades="recompute", blocks="recompute", coils=1)
 ROWS = {
     "all rows": Row(
         "the same function: an image as state, Fourier transforms along phase encode alone, "
-        "channels-last convolutions, normalisation and LeakyReLU that keep one tensor, a few coils at "
-        "a time in the sensitivity network", None, MemoryPolicy(coils=2)),
+        "channels-last convolutions, normalisation and LeakyReLU that keep one tensor, a few "
+        "coils at a time in the sensitivity network", None, MemoryPolicy(coils=2)),
     "crop": Row("and only the target's rows of the readout", 0, MemoryPolicy(coils=2)),
     "crop, channels first": Row(
         "as crop, but with the usual layout", 0, MemoryPolicy(coils=2), NCHW),

@@ -3,107 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from dealias.data.order import epoch_batches
-from dealias.data.remask import MaskSettings
 from dealias.data.samples import Samples
-from dealias.engine.policies import MemoryPolicy
 from dealias.engine.precision import allow_tf32, set_precision
-from dealias.engine.ranks import ALONE, Broken, Ranks
+from dealias.engine.ranks import Broken
 from dealias.engine.usage import peak_memory
 from dealias.errors import HealthError, SettingsError
 from dealias.faults import fault
-from dealias.metrics.protocol import ScoringProtocol
-from dealias.models.network import Network
-from dealias.scan.scan import Scan
 from dealias.training.averaging import Average
 from dealias.training.checkpoint import Checkpoints, TrainState
 from dealias.training.dealing import Share, Turn, deal, read
+from dealias.training.facts import environment, manifest_of
+from dealias.training.health import Health
+from dealias.training.job import Progress, TrainingJob
 from dealias.training.journal import Journal
 from dealias.training.loader import worker_died
-from dealias.training.losses import LossSettings
-from dealias.training.optimiser import OptimiserSettings, build_optimiser
+from dealias.training.optimiser import build_optimiser
+from dealias.training.parts import Parts
 from dealias.training.same import (
     refuse_another_step,
     refuse_different_ranks,
     refuse_different_weights,
 )
-from dealias.training.schedules import ScheduleSettings, lr_factor
-from dealias.training.settings import TrainingSettings
+from dealias.training.schedules import lr_factor
 from dealias.training.step import Stepper, StepResult
 from dealias.training.stops import Stopped, Stops
 from dealias.training.task import validate, write_examples
 
 __all__ = ["Progress", "Stopped", "TrainingJob", "environment", "manifest_of", "train"]
-
-EXPLOSION = 1e3
-"""A slice's loss this many times the epoch's mean is worth a warning."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is.
-
-    Attributes:
-        epoch: From 0.
-        epochs: In all.
-        step: Optimiser steps done.
-        steps: In all.
-        loss: Mean of the epoch so far.
-        total: The last validation's, or None.
-        doing: "training" or "validating".
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float | None
-    total: float | None
-    doing: str
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """Everything a training needs; see the settings classes for their meaning.
-
-    Attributes:
-        folder: RUN/main.
-        stop: Polled at each step and each validated slice; a reason stops the run.
-        time_limit: Seconds, or None.
-        progress: Told of every step.
-        warn: Told of everything that is not as it should be.
-        recorded: Settings, as they go into each checkpoint's manifest.
-        memory: The policy that was applied to the network; here it decides about the optimiser.
-        ranks: Which train together; the first one writes.
-    """
-
-    network: Network
-    masks: MaskSettings
-    loss: LossSettings
-    optimiser: OptimiserSettings
-    schedule: ScheduleSettings
-    training: TrainingSettings
-    train_scans: tuple[Scan, ...]
-    val_scans: tuple[Scan, ...]
-    protocol: ScoringProtocol
-    folder: Path
-    device: torch.device
-    stop: Callable[[], str | None] = lambda: None
-    time_limit: float | None = None
-    progress: Callable[[Progress], None] = lambda progress: None
-    warn: Callable[[str], None] = lambda text: None
-    recorded: dict[str, Any] = field(default_factory=dict)
-    memory: MemoryPolicy = MemoryPolicy()
-    ranks: Ranks = ALONE
 
 
 def train(job: TrainingJob) -> None:
@@ -126,25 +59,12 @@ def train(job: TrainingJob) -> None:
     _Run(job).run()
 
 
-def environment(device: torch.device, ranks: int = 1) -> dict[str, Any]:
-    """What exactness depends on: another value of any of these may change the last bits."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    # a CPU has no such choice
-    tf32 = {"tf32": torch.backends.cudnn.allow_tf32} if device.type == "cuda" else {}
-    return {
-        "torch": torch.__version__,
-        "device": f"{device.type}: {name}",
-        "threads": torch.get_num_threads(),
-        "world size": ranks,
-        **tf32,
-    }
-
-
 class _Run:
     def __init__(self, job: TrainingJob) -> None:
         self.job, self.ranks = job, job.ranks
         self.stops = Stops(job.stop, job.time_limit, job.ranks)
         self.journal = Journal(job.folder, job.ranks.first)
+        self.health = Health(job.training.bad_step_limit, self.journal, job.warn)
         set_precision(job.network, job.training.precision)
         self.network = job.network.to(job.device).train()
         self.samples = Samples(job.train_scans, job.masks, self.network.needs, job.training.seed)
@@ -161,6 +81,7 @@ class _Run:
         )  # fmt: skip
         ema = job.training.ema
         self.average = None if ema is None else Average(self.network, ema)
+        self.parts = Parts(self.network, self.optimiser, self.scaler, self.average)
         self.state = TrainState()
         self.groups: list[tuple[int, ...]] = []
         self.saved = time.monotonic()
@@ -194,11 +115,7 @@ class _Run:
 
     def _load(self, state: TrainState, manifest: dict[str, Any]) -> None:
         self.state = state
-        self.network.load_state_dict(self.state.network)
-        self.optimiser.load_state_dict(self.state.optimiser)
-        self.scaler.load_state_dict(self.state.scaler)
-        if self.average is not None and self.state.average:
-            self.average.load(self.state.average)
+        self.parts.restore(state)
         self.total = self.state.best.get("total")
         now, then = environment(self.job.device, self.ranks.size), manifest.get("environment", {})
         refuse_another_step(self.job.training, self.ranks.size, manifest)
@@ -248,31 +165,10 @@ class _Run:
             self._write()
 
     def _judge(self, result: StepResult) -> None:
-        """Count what was learned, or what was wrong."""
-        state = self.state
-        if result.applied or result.overflow:
-            state.bad_steps = 0
-            self._warn_of_explosion(result)
-            state.loss_sum += sum(result.losses)
-            state.loss_count += len(result.losses)
-            return
-        state.bad_steps += 1
-        self.journal.bad_step(state.step, state.epoch, result)
-        name, z = _offender(result)
-        text = f"{name}, slice {z}: loss or gradient is not finite; the step was not taken"
-        self.job.warn(text)
-        if state.bad_steps >= self.job.training.bad_step_limit:
+        error = self.health.judge(self.state, result)
+        if error is not None:
             self._save()
-            found = f"{state.bad_steps} steps in a row without a finite loss and gradient"
-            do = "run `dealias check` on the data, or lower optimiser.lr; see nan_report.json"
-            raise HealthError(f"{name}, slice {z}", found, "", do)
-
-    def _warn_of_explosion(self, result: StepResult) -> None:
-        mean = self.state.loss_sum / max(self.state.loss_count, 1)
-        for (name, z), value in zip(result.names, result.losses, strict=True):
-            if 0 < EXPLOSION * mean < value:
-                text = f"{name}, slice {z}: loss {value:.3g}, {value / mean:.0f} times the mean"
-                self.job.warn(f"{text}; is its scale that of the others? run `dealias check`")
+            raise error
 
     def _end_epoch(self) -> None:
         state, training = self.state, self.job.training
@@ -326,10 +222,7 @@ class _Run:
     def _write(self) -> None:
         if not self.ranks.first:
             return
-        self.state.network = _cpu(self.network.state_dict())
-        self.state.optimiser = self.optimiser.state_dict()
-        self.state.scaler = self.scaler.state_dict()
-        self.state.average = _cpu(self.average.network.state_dict()) if self.average else {}
+        self.parts.gather(self.state)
         facts = {
             "settings": self.job.recorded,
             "data": manifest_of(self.job.train_scans),
@@ -353,19 +246,3 @@ class _Run:
             state.epoch, training.epochs, state.step, per_epoch * training.epochs, mean,
             self.total, doing,
         )  # fmt: skip
-
-
-def manifest_of(scans: tuple[Scan, ...]) -> list[dict[str, Any]]:
-    """Name, shape and content of each training scan, so that a resume notices changed data."""
-    return [{"name": scan.name, "shape": list(scan.shape), "id": scan.id} for scan in scans]
-
-
-def _offender(result: StepResult) -> tuple[str, int]:
-    for name, value in zip(result.names, result.losses, strict=True):
-        if value - value != 0:
-            return name
-    return result.names[0]
-
-
-def _cpu(tensors: dict[str, Any]) -> dict[str, Any]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

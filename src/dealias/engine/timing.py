@@ -7,10 +7,14 @@ from collections.abc import Callable
 
 import torch
 
+CACHES = 48 << 20
+"""Bytes that push everything else out of a processor's caches."""
+
 
 def fastest(
-    call: Callable[[], object], device: torch.device, enough: float = 0.05, most: int = 5
-) -> float:
+    call: Callable[[], object], device: torch.device, enough: float = 0.05, most: int = 5,
+    before: Callable[[], object] = lambda: None,
+) -> float:  # fmt: skip
     """Seconds of the fastest of some runs; the others were disturbed.
 
     Args:
@@ -18,17 +22,31 @@ def fastest(
         device: Where it works; a GPU is waited for.
         enough: Seconds after which it is not run again.
         most: Runs at most.
+        before: Called before each run, not timed.
 
     Returns:
         Seconds. On a CPU that others use too, the time spent waiting for it does not count.
     """
     best, spent = float("inf"), 0.0
     for _ in range(most):
+        before()
         once = _once(call, device)
         best, spent = min(best, once), spent + once
         if spent > enough:
             break
     return best
+
+
+def usual(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call among others, which finds a part of its data in the caches.
+
+    Run again and again, a call finds all of them there, and takes up to a third less than in a
+    network; after everything was pushed out it finds none and takes up to a half more. The mean of
+    the two is what networks come close to (benchmarks/plan.py).
+    """
+    others = torch.ones(CACHES // 4, device=device)
+    warm = fastest(call, device)
+    return (warm + fastest(call, device, before=lambda: others.add_(1))) / 2
 
 
 def _once(call: Callable[[], object], device: torch.device) -> float:

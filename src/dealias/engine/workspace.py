@@ -16,7 +16,7 @@ import torch
 from dealias.engine.allocator import Prepare, taken
 from dealias.engine.cachefolder import measured_file, read_measured, write_measured
 from dealias.engine.operation import Operation
-from dealias.engine.timing import fastest
+from dealias.engine.timing import usual
 from dealias.errors import no_memory
 
 TOGETHER = 40
@@ -87,7 +87,7 @@ def _measure(operations: Sequence[Operation], device: torch.device) -> dict[str,
     possible: dict[str, tuple[Operation, float]] = {}
     for one in operations:
         try:
-            possible[one.key] = one, fastest(_prepared(one, device)(), device)
+            possible[one.key] = one, usual(_prepared(one, device)(), device)
         except (MemoryError, RuntimeError) as error:
             if not no_memory(error):
                 raise

@@ -29,6 +29,9 @@ class Strengths(NamedTuple):
     masks: float = 1.0
 
 
+FULL = Strengths()
+
+
 class StrengthSettings(BaseModel):
     """A strength by epoch.
 

@@ -50,6 +50,10 @@ def reconstruct(
     protocol: Annotated[
         str, typer.Option(help="By which --tune chooses; best the one that you report.")
     ] = "snu2025",
+    anatomy: Annotated[
+        str | None,
+        typer.Option(help="Of all the data, where a model's experts differ in it: brain, knee."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; else chosen.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Slices worked on at once.")] = 1,
     time_limit: Annotated[
@@ -83,7 +87,7 @@ def reconstruct(
         say: Callable[[str], None] = typer.echo if ranks.first else lambda text: None
         # whatever may be missing is said before the long work begins
         if tune is None:
-            model_of, scans = always(load_model(model, where)), open_data(data)
+            model_of, scans = always(of_anatomy(load_model(model, where), anatomy)), open_data(data)
         else:
             scans = open_data(data)
             model_of = tuned(model, open_data(tune), chosen, protocol, where, quiet, say)
@@ -143,6 +147,30 @@ def always(model: Model) -> Callable[[Scan], Model]:
     return lambda scan: model
 
 
+def of_anatomy(model: Model, anatomy: str | None) -> Model:
+    """The model, told which anatomy all of the data show.
+
+    Raises:
+        SettingsError: It has no experts that differ in it, or none for this one.
+    """
+    from dealias.errors import SettingsError
+    from dealias.inference.routing import RoutedExperts
+    from dealias.table import nearest
+
+    if anatomy is None:
+        return model
+    experts = model.reconstructor
+    if not isinstance(experts, RoutedExperts) or not experts.router.anatomies:
+        do = "leave it out"
+        raise SettingsError("--anatomy", f"'{anatomy}'", "a model with experts for anatomies", do)
+    known = experts.router.anatomies
+    if anatomy not in known:
+        advice = nearest(anatomy, known)
+        raise SettingsError("--anatomy", f"'{anatomy}'", f"one of {', '.join(known)}", advice)
+    experts.anatomy = anatomy
+    return model
+
+
 def tuned(
     method: str,
     scans: tuple[Scan, ...],
@@ -200,10 +228,21 @@ def said(summary: RunSummary, out: Path, data: Path) -> str:
         f"{summary.model}: {len(summary.volumes)} volumes, {slices} slices in "
         f"{summary.seconds:.1f} s ({per_slice:.2f} s a slice), written to {out}",
         *([f"largest data-consistency residual {max(residuals):.3f}"] if residuals else []),
+        *_routes(summary),
         *(_late(summary)),
         f"next: dealias evaluate {out} {data} --protocol snu2025",
     ]
     return "\n".join(lines)
+
+
+def _routes(summary: RunSummary) -> list[str]:
+    """How many volumes went to each expert, with what decided it for the first of them."""
+    names = sorted({one.route for one in summary.volumes if one.route is not None})
+    lines = []
+    for name in names:
+        sent = [one for one in summary.volumes if one.route == name]
+        lines.append(f"{name}: {len(sent)} volumes, such as {sent[0].file}: {sent[0].why}")
+    return lines
 
 
 def _late(summary: RunSummary) -> list[str]:

@@ -19,6 +19,7 @@ from dealias.classical.table import build_method, is_method
 from dealias.errors import CheckpointError
 from dealias.inference.card import model_card
 from dealias.inference.locate import MANIFEST, WEIGHTS, model_file
+from dealias.inference.routing import PREFIX, Router, routed
 from dealias.inference.verify import SCHEMA, check_schema, rebuild
 from dealias.io.weights import Json, read_safetensors, write_safetensors
 from dealias.models.network import Network, NetworkEntry, NetworkSettings
@@ -55,6 +56,7 @@ def save_model(
     licence: str | None = None,
     weights: dict[str, Tensor] | None = None,
     provenance: Json | None = None,
+    router: Router | None = None,
 ) -> Json:
     """Write a model file.
 
@@ -67,6 +69,7 @@ def save_model(
         licence: The licence of the weights.
         weights: Weights to write in place of the network's own (an average of them).
         provenance: Of weights that were published elsewhere: kind, project, sha256 of their file.
+        router: Of experts: which scan is whose.
 
     Returns:
         The header that was written; it holds no path, host or user.
@@ -85,6 +88,8 @@ def save_model(
     }
     if provenance is not None:
         header["provenance"] = provenance
+    if router is not None:
+        header["router"] = router.model_dump(mode="json")
     write_safetensors(path, network.state_dict() if weights is None else weights, header)
     return header
 
@@ -99,6 +104,7 @@ def save_bundle(
     licence: str | None = None,
     weights: dict[str, Tensor] | None = None,
     provenance: Json | None = None,
+    router: Router | None = None,
 ) -> None:
     """Write a bundle folder; arguments as in `save_model`. Each file is replaced atomically."""
     header = save_model(
@@ -110,6 +116,7 @@ def save_bundle(
         licence=licence,
         weights=weights,
         provenance=provenance,
+        router=router,
     )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     write_bytes(folder / "card.md", model_card(header, parameters).encode())
@@ -147,9 +154,25 @@ def load_model(
     file = model_file(path)
     tensors, header = read_safetensors(file)
     check_schema(file, header)
-    network = rebuild(file, header, tensors, networks)
+    network = _rebuilt(file, header, tensors, networks)
     network.to(device or torch.device("cpu")).eval()
     return Model(network, str(header["network"]), header, _profile(file, header))
+
+
+def _rebuilt(
+    file: Path, header: Json, tensors: dict[str, Tensor], networks: Table[NetworkEntry]
+) -> Network:
+    """The network, with the router of its file where there is one."""
+    settings = header.get("router")
+    if settings is None:
+        return rebuild(file, header, tensors, networks)
+    classifier = {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(PREFIX)
+    }
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+    return routed(file, rebuild(file, header, own, networks), settings, classifier)
 
 
 def _profile(file: Path, header: Json) -> Profile | None:

@@ -17,10 +17,13 @@ from dealias.atomic import write_json
 from dealias.errors import CheckpointError, SettingsError, UserError
 from dealias.inference.bundle import save_bundle
 from dealias.inference.locate import MANIFEST
+from dealias.inference.routing import Router
 from dealias.inference.verify import rebuild
 from dealias.io.pickled import read_pickle_weights
 from dealias.io.weights import Json, read_safetensors
+from dealias.models.mixture import ExpertsSettings
 from dealias.models.network import NetworkSettings
+from dealias.models.published.smartify_experts import TEAMS
 from dealias.models.published.source import Published
 from dealias.models.published.table import PUBLISHED
 from dealias.models.table import NETWORKS
@@ -91,12 +94,29 @@ def import_model(
         "kind": found.name, "project": found.project,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }  # fmt: skip
-    save_bundle(out, network, settings, licence=found.licence, provenance=provenance)
+    save_bundle(
+        out, network, settings, licence=found.licence, provenance=provenance,
+        router=broker(settings),
+    )  # fmt: skip
     dropped = tuple(key for key, name in names.items() if name is None)
     record = {**provenance, "licence": found.licence, "names": names, "cast": cast}
     write_json(out / RECORD, record)
     parameters = sum(one.numel() for one in network.parameters())
     return Imported(found, settings, parameters, dropped, cast)
+
+
+def broker(settings: NetworkSettings) -> Router | None:
+    """How sMaRtIfy's Broker sends scans to its experts; None for any other network.
+
+    Their classifier is a file of its own, so that --anatomy is asked for.
+    """
+    if not isinstance(settings, ExpertsSettings):
+        return None
+    rule, other = (
+        {one.removeprefix(f"{team}-"): one for one in settings.members if one.startswith(team)}
+        for team in TEAMS
+    )
+    return Router(snu_rule=rule, other=other)
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], Json]:

@@ -36,6 +36,8 @@ class Written:
         residual: Largest data-consistency residual of a slice, or None.
         warnings: How the scan differs from what the network was trained on, and what its mask
             does not allow.
+        route: Which expert made it, where there are several, and
+        why: what decided it.
     """
 
     file: str
@@ -43,6 +45,8 @@ class Written:
     seconds: float
     residual: float | None
     warnings: tuple[str, ...]
+    route: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ def reconstruct_all(
         path = _write(out / folders[index], scan, result, model)
         file = path.relative_to(out).as_posix()
         seconds = budget.seconds - start
-        found[index] = model.name, Written(file, scan.slices, seconds, _worst(result), said)
+        route = result.route or (None, None)
+        written = Written(file, scan.slices, seconds, _worst(result), said, *route)
+        found[index] = model.name, written
     return _summary(found, scans, ranks, budget, time_limit, warn)
 
 
@@ -179,6 +185,8 @@ def _write(folder: Path, scan: Scan, result: Reconstruction, model: Model) -> Pa
         attributes["weights"] = model.header["digest"]
     if result.residual_Z is not None:
         attributes["residual"] = result.residual_Z
+    if result.route is not None:
+        attributes["route"] = result.route.name
     return write_reconstruction(folder, scan.name, result.image_ZHW, attributes)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from dealias.errors import CheckpointError, SettingsError
 from dealias.models.network import Network, NetworkEntry, NetworkSettings
@@ -17,6 +17,7 @@ from dealias.table import Table
 SCHEMA = 1
 """Version of the model file's header; a file with a newer one is refused."""
 _SHOWN = 4
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def check_schema(path: Path, header: Mapping[str, Any]) -> None:
@@ -60,13 +61,28 @@ def rebuild(
             superfluous, of another shape or type, or not finite.
     """
     entry, settings = _described(path, header, networks)
+    return filled(path, tensors, lambda: _built(path, entry, settings))
+
+
+def filled(path: Path, tensors: Mapping[str, Tensor], build: Callable[[], Module]) -> Module:
+    """A module with the weights of a file.
+
+    Args:
+        path: The file, for messages.
+        tensors: Its weights.
+        build: Makes the module, with any weights.
+
+    Raises:
+        CheckpointError: Weights that are missing, superfluous, of another shape or type, or not
+            finite.
+    """
     with torch.device("meta"):  # costs no memory, whatever sizes the settings claim
-        _compare(path, tensors, _built(path, entry, settings).state_dict())
+        _compare(path, tensors, build().state_dict())
     _finite(path, tensors)
     with torch.random.fork_rng(devices=[]):
-        network = entry.build(settings)
-    network.load_state_dict(tensors, strict=True)
-    return network
+        module = build()
+    module.load_state_dict(tensors, strict=True)
+    return module
 
 
 def _described(

@@ -74,15 +74,18 @@ def make_job(tmp_path: Path) -> Callable[..., TrainingJob]:
     """make_job(folder name, training settings ...) -> a job with fresh weights."""
     scans = (make_scan(1), make_scan(2), make_scan(3, hw=(20, 24)), make_scan(4))
 
-    def make(name: str, schedule: ScheduleSettings | None = None, **training: Any) -> TrainingJob:
+    def make(
+        name: str, schedule: ScheduleSettings | None = None,
+        optimiser: OptimiserSettings | None = None, **training: Any,
+    ) -> TrainingJob:  # fmt: skip
         torch.manual_seed(0)
         settings = TrainingSettings(**{"epochs": 2, "save_minutes": None, **training})
         folder = tmp_path / name / "main"
         folder.mkdir(parents=True, exist_ok=True)
         return TrainingJob(
             VarNet(TINY), MaskSettings(kind="random", accelerations=(2, 3)), LossSettings(),
-            OptimiserSettings(lr=1e-2), schedule or ScheduleSettings(), settings, scans,
-            (make_scan(9),), PROTOCOLS["fastmri"], folder, torch.device("cpu"),
+            optimiser or OptimiserSettings(lr=1e-2), schedule or ScheduleSettings(), settings,
+            scans, (make_scan(9),), PROTOCOLS["fastmri"], folder, torch.device("cpu"),
         )  # fmt: skip
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from dealias.errors import CheckpointError
 from dealias.training.checkpoint import Checkpoints, TrainState, read_checkpoint
 from dealias.training.loop import Stopped, TrainingJob, train
+from dealias.training.optimiser import OptimiserSettings
 from dealias.training.schedules import ScheduleSettings
 from shared import same
 
@@ -24,6 +26,13 @@ def final(job: TrainingJob) -> dict[str, Any]:
     path = Checkpoints(job.folder / "checkpoints", 2, lambda text: None).path("latest")
     assert path is not None
     return vars(read_checkpoint(path)[0])
+
+
+def metrics(job: TrainingJob) -> list[dict[str, Any]]:
+    """Of metrics.jsonl, without what the machine tells."""
+    lines = (job.folder / "metrics.jsonl").read_text().splitlines()
+    measured = ("seconds", "memory")
+    return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
 
 
 def interrupted(make: Make, stop: Stop, steps: list[int], resume: dict[str, Any] | None = None,
@@ -49,9 +58,28 @@ CASES: dict[str, tuple[list[int], dict[str, Any], dict[str, Any]]] = {
     "batches of one shape": ([2], {"batch_size": 2}, {}),
     "clipping": ([3], {"clip_norm": 0.1}, {}),
     "a moving average of the weights": ([3, 9], {"ema": 0.9}, {}),
+    "nadam in two groups, plateau, a mean of epochs": (
+        # the ninth poll is in a validation: the weights of the epoch must count once
+        [9, 5],
+        {"optimiser": OptimiserSettings(name="nadam", lr=1e-2, weight_decay=0.1, decay_all=False),
+         "schedule": ScheduleSettings(name="plateau", patience=0, threshold=0.9, gamma=0.5),
+         "average": {"kind": "swa"}, "epochs": 3}, {},
+    ),
+    "radam, restarts, the last epochs, accumulation that changes": (
+        [2, 6],
+        {"optimiser": OptimiserSettings(name="radam", lr=1e-2),
+         "schedule": ScheduleSettings(name="cosine-restarts", period=1, multiplier=2),
+         "average": {"kind": "last", "count": 2}, "accumulation": [[0, 2], [1, 3], [2, 1]],
+         "epochs": 3}, {},
+    ),
+    "one cycle, and an early end": (
+        [5, 13],
+        {"schedule": ScheduleSettings(name="onecycle", peak=2.0), "epochs": 4,
+         "early_stop": [[2, 1.1]]}, {},
+    ),
     "bf16": ([3], {"precision": "bf16"}, {}),
     "fp16 with its scaler": ([3], {"precision": "fp16"}, {}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -64,6 +92,7 @@ def test_a_stopped_run_ends_with_the_same_bits(case: str, make_job: Make, stop_a
     assert a["step"] > 0
     for key in a:
         assert same(a[key], b[key]), f"{key} differs"
+    assert metrics(straight) == metrics(other)
     for name in ("scores.json", "finished.json"):
         assert (straight.folder / name).read_text() == (other.folder / name).read_text()
 
@@ -84,8 +113,6 @@ def test_another_seed_is_another_run(make_job: Make) -> None:
 
 
 def test_metrics_hold_each_epoch_once(make_job: Make, stop_after: Stop) -> None:
-    import json
-
     job = interrupted(make_job, stop_after, [3, 9])
     rows = [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
     assert [(row["kind"], row["epoch"]) for row in rows] == [
@@ -94,8 +121,6 @@ def test_metrics_hold_each_epoch_once(make_job: Make, stop_after: Stop) -> None:
 
 
 def test_the_schedule_follows_the_epoch(make_job: Make, stop_after: Stop) -> None:
-    import json
-
     job = interrupted(make_job, stop_after, [9], schedule=WARM, epochs=3)
     rows = [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
     rates = [row["lr"] for row in rows if row["kind"] == "train"]
@@ -189,8 +214,6 @@ def test_old_checkpoints_go_and_the_best_stays(tmp_path: Path) -> None:
 
 
 def test_another_environment_is_said(make_job: Make, stop_after: Stop) -> None:
-    import json
-
     with pytest.raises(Stopped):
         train(stop_after(make_job("run"), 3))
     manifest = make_job("run").folder / "checkpoints" / "000003" / "manifest.json"

@@ -20,8 +20,6 @@ from dealias.training.checkpoint import Checkpoints, read_checkpoint
 from dealias.training.dealing import Share
 from dealias.training.loop import TrainingJob, train
 from dealias.training.losses import LossSettings
-from dealias.training.optimiser import OptimiserSettings, build_optimiser
-from dealias.training.schedules import ScheduleSettings, lr_factor
 from dealias.training.step import Stepper
 
 Make = Callable[..., TrainingJob]
@@ -200,24 +198,3 @@ def test_a_dead_worker_is_named_and_nothing_hangs(make_job: Make) -> None:
     )
     with pytest.raises(HealthError, match="a data worker"):
         train(replace(job, train_scans=scans))
-
-
-def test_schedules_are_what_the_teams_ran() -> None:
-    step = ScheduleSettings(name="step", start=5, size=11, gamma=0.3)
-    factors = [lr_factor(step, epoch, 0.0) for epoch in (0, 15, 16, 26, 27, 38)]
-    assert np.allclose(factors, [1, 1, 0.3, 0.3, 0.09, 0.027])
-    warm = ScheduleSettings(
-        name="linear-constant-step", warm_epochs=3, warm_from=0.1, start=15, size=5, gamma=0.3
-    )
-    factors = [lr_factor(warm, epoch, 0.0) for epoch in (0, 1, 2, 3, 19, 20, 25)]
-    # 2e-5, 8e-5, 1.4e-4, 2e-4, ..., 6e-5, 1.8e-5 at lr 2e-4
-    assert np.allclose(factors, [0.1, 0.4, 0.7, 1, 1, 0.3, 0.09])
-    cosine = ScheduleSettings(name="cosine", floor=0.1)
-    assert np.allclose([lr_factor(cosine, 0, p) for p in (0, 0.5, 1)], [1, 0.55, 0.1])
-
-
-def test_optimisers_are_torchs_own() -> None:
-    layer = torch.nn.Linear(2, 2)
-    optimiser = build_optimiser(OptimiserSettings(name="adamw", lr=0.1, weight_decay=0.5), layer)
-    assert isinstance(optimiser, torch.optim.AdamW)
-    assert optimiser.defaults["weight_decay"] == 0.5

@@ -22,6 +22,7 @@ from dealias.models.network import Network
 from dealias.models.table import build_network
 from dealias.runs.rehearsal import blank_batch, infer_once, inputs_of, train_once
 from dealias.runs.size import Size
+from dealias.training.accumulation import batches_at, numbers
 from dealias.training.optimiser import state_bytes
 
 Begin = Callable[[int], Callable[[int], None]]
@@ -42,9 +43,9 @@ class Need:
         policy: The policy.
         training: Of one batch.
         optimiser: State of the optimiser between steps.
-        average: The moving average of the weights.
+        average: What the average of the weights keeps.
         context: Of the device's own libraries.
-        seconds: Of one optimiser step, or None where nothing was measured.
+        seconds: Of one optimiser step of the first epoch, or None where nothing was measured.
     """
 
     policy: MemoryPolicy
@@ -129,7 +130,7 @@ class Footprint:
             self.size, network.needs, self.recipe.training.batch_size, network.routes
         )
         held = []
-        if self.recipe.training.accumulation > 1:
+        if max(numbers(self.recipe.training.accumulation)) > 1:
             for parameter in network.parameters():
                 parameter.grad = torch.empty_like(parameter)
                 held.append(parameter.grad)
@@ -160,7 +161,7 @@ class Footprint:
         return Need(
             policy, found,
             state_bytes(self.recipe.optimiser, trained),
-            found.weights if training.ema is not None else 0,
+            0 if training.average is None else training.average.copies(self.device) * found.weights,
             CONTEXT if self.device == "cuda" else 0,
             self._step_seconds(found),
         )  # fmt: skip
@@ -188,7 +189,7 @@ class Footprint:
             return None
         moved = OPTIMISER_PASSES * found.weights
         update = self.ceilings.floor(0, moved) if self.ceilings is not None else 0.0
-        return self.recipe.training.accumulation * found.seconds + update
+        return batches_at(self.recipe.training.accumulation, 0) * found.seconds + update
 
 
 def _held(network: Network) -> list[torch.Tensor]:

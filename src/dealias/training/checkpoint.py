@@ -23,7 +23,7 @@ from dealias.atomic import remove_stale, replacing, sha256, write_bytes
 from dealias.errors import CheckpointError
 from dealias.faults import fault
 
-SCHEMA = 1
+SCHEMA = 2
 STATE, MANIFEST, LATEST, BEST = "state.pt", "manifest.json", "latest", "best"
 _ASIDE = ".partial-old-"
 
@@ -40,10 +40,12 @@ class TrainState:
         loss_count: of how many slices.
         bad_steps: Steps in a row without finite numbers.
         best: {"total", "epoch", "step"} of the best validation, or empty.
+        totals: Every validation's total, by its epoch.
         network: Its state_dict.
         optimiser: Its state_dict.
         scaler: Its state_dict.
-        average: state_dict of the weights' moving average, if one is taken.
+        average: state_dict of the averaged weights, if there are any.
+        averaging: What their average needs to go on.
     """
 
     epoch: int = 0
@@ -53,10 +55,17 @@ class TrainState:
     loss_count: int = 0
     bad_steps: int = 0
     best: dict[str, float] = field(default_factory=dict)
+    totals: dict[int, float] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     average: dict[str, Any] = field(default_factory=dict)
+    averaging: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def validation_losses(self) -> list[float]:
+        """1 - total of each validation before the current epoch, in order."""
+        return [1 - total for epoch, total in self.totals.items() if epoch < self.epoch]
 
     @property
     def kept(self) -> dict[str, Any]:

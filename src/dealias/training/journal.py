@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dealias.atomic import write_bytes, write_json
+from dealias.training.events import Events
 from dealias.training.step import StepResult
 
 
@@ -20,6 +21,7 @@ class Journal:
 
     def __init__(self, folder: Path, writes: bool) -> None:
         self.folder, self.writes = folder, writes
+        self.events: Events | None = None
 
     def begin(self, epoch: int) -> None:
         """Keep the rows of earlier epochs, and drop those of epochs that will be run again."""
@@ -37,10 +39,17 @@ class Journal:
         write_bytes(path, "".join(rows).encode())
 
     def row(self, **values: Any) -> None:
-        """Append a row to metrics.jsonl."""
+        """Append a row to metrics.jsonl, and tell the events of it."""
         if self.writes:
             with (self.folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(values) + "\n")
+        if self.events is not None:
+            self.events.row(values)
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+        if self.events is not None:
+            self.events.close()
 
     def file(self, name: str, value: Any) -> None:
         """Write a small JSON file."""

@@ -11,14 +11,18 @@ import torch
 
 from dealias.data.order import epoch_batches
 from dealias.data.samples import Samples
+from dealias.data.strength import Strengths, strength
 from dealias.engine.precision import allow_tf32, set_precision
 from dealias.engine.ranks import Broken
 from dealias.engine.usage import peak_memory
 from dealias.errors import HealthError, SettingsError
 from dealias.faults import fault
+from dealias.training.accumulation import batches_at, steps_of
 from dealias.training.averaging import Average
 from dealias.training.checkpoint import Checkpoints, TrainState
 from dealias.training.dealing import Share, Turn, deal, read
+from dealias.training.early import missed
+from dealias.training.events import open_events
 from dealias.training.facts import environment, manifest_of
 from dealias.training.health import Health
 from dealias.training.job import Progress, TrainingJob
@@ -31,7 +35,7 @@ from dealias.training.same import (
     refuse_different_ranks,
     refuse_different_weights,
 )
-from dealias.training.schedules import lr_factor
+from dealias.training.schedules import Moment, lr_factor
 from dealias.training.step import Stepper, StepResult
 from dealias.training.stops import Stopped, Stops
 from dealias.training.task import validate, write_examples
@@ -56,18 +60,26 @@ def train(job: TrainingJob) -> None:
     if job.training.threads is not None:
         torch.set_num_threads(job.training.threads)
     allow_tf32(job.training.tf32)
-    _Run(job).run()
+    run = _Run(job)
+    try:
+        run.run()
+    finally:
+        run.journal.close()
 
 
 class _Run:
     def __init__(self, job: TrainingJob) -> None:
+        _refuse_unvalidated(job)
         self.job, self.ranks = job, job.ranks
         self.stops = Stops(job.stop, job.time_limit, job.ranks)
         self.journal = Journal(job.folder, job.ranks.first)
         self.health = Health(job.training.bad_step_limit, self.journal, job.warn)
         set_precision(job.network, job.training.precision)
         self.network = job.network.to(job.device).train()
-        self.samples = Samples(job.train_scans, job.masks, self.network.needs, job.training.seed)
+        self.samples = Samples(
+            job.train_scans, job.masks, self.network.needs, job.training.seed, job.loss.area,
+            job.augment,
+        )  # fmt: skip
         if not len(self.samples):
             raise SettingsError("data.train", "no slices", "training data", "check --data")
         self.checkpoints = Checkpoints(job.folder / "checkpoints", job.training.keep_last, job.warn)
@@ -79,8 +91,8 @@ class _Run:
             self.network, self.optimiser, self.scaler, job.loss, job.training.clip_norm, job.device,
             job.ranks,
         )  # fmt: skip
-        ema = job.training.ema
-        self.average = None if ema is None else Average(self.network, ema)
+        kind = job.training.average
+        self.average = None if kind is None else Average(kind, self.network)
         self.parts = Parts(self.network, self.optimiser, self.scaler, self.average)
         self.state = TrainState()
         self.groups: list[tuple[int, ...]] = []
@@ -92,7 +104,7 @@ class _Run:
         self._resume()
         refuse_different_ranks(self.ranks, manifest_of(self.job.train_scans), self.job.recorded)
         refuse_different_weights(self.ranks, self.network)
-        while self.state.epoch < self.job.training.epochs:
+        while self.state.epoch < self.job.training.epochs and self._missed() is None:
             try:
                 self._epoch()
             except Broken:
@@ -102,8 +114,17 @@ class _Run:
             except RuntimeError as error:
                 # perhaps in the middle of a step: the newest checkpoint stands, nothing is saved
                 raise worker_died(error) or error from None
-        facts = {"step": self.state.step, "epochs": self.state.epoch, "best": self.state.best}
+        self._finish()
+
+    def _missed(self) -> str | None:
+        return missed(self.job.training.early_stop, self.state.epoch, self.state.totals)
+
+    def _finish(self) -> None:
+        state, reason = self.state, self._missed()
+        facts = {"step": state.step, "epochs": state.epoch, "best": state.best, "stopped": reason}
         self.journal.file("finished.json", facts)
+        if reason is not None:
+            self.job.warn(f"{reason}: training ends here, as training.early_stop asks")
 
     def _resume(self) -> None:
         loaded = self.ranks.from_first(self.checkpoints.load)
@@ -112,11 +133,15 @@ class _Run:
         elif self.ranks.first:
             (self.job.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         self.journal.begin(self.state.epoch)
+        if self.job.training.tensorboard and self.ranks.first:
+            # what follows this step is written again; at an epoch's end its own rows stand
+            purge = self.state.step + (self.state.position == 0)
+            self.journal.events = open_events(self.job.folder, purge, self.job.warn)
 
     def _load(self, state: TrainState, manifest: dict[str, Any]) -> None:
         self.state = state
         self.parts.restore(state)
-        self.total = self.state.best.get("total")
+        self.total = next(reversed(state.totals.values()), state.best.get("total"))
         now, then = environment(self.job.device, self.ranks.size), manifest.get("environment", {})
         refuse_another_step(self.job.training, self.ranks.size, manifest)
         for key, value in now.items():
@@ -138,24 +163,30 @@ class _Run:
     def _steps(self) -> Iterator[tuple[Turn, Share]]:
         """This rank's part of each remaining step of the epoch."""
         training, state = self.job.training, self.state
-        turns = deal(self.groups, state.position, training.accumulation, self.ranks)
+        batches = batches_at(training.accumulation, state.epoch)
+        turns = deal(self.groups, state.position, batches, self.ranks)
         try:
-            yield from read(self.samples, state.epoch, turns, training.workers)
+            yield from read(self.samples, state.epoch, turns, training.workers, self._strengths())
         except HealthError:
             self._write()
             raise
 
+    def _strengths(self) -> Strengths:
+        """Of this epoch: functions of what a checkpoint holds, so that it may end anywhere."""
+        job, state = self.job, self.state
+        augment, masks = (
+            strength(settings, state.epoch, state.validation_losses)
+            for settings in (job.augment.strength, job.masks.probability)
+        )
+        return Strengths(augment, masks)
+
     def _step(self, turn: Turn, share: Share) -> None:
         state, job = self.state, self.job
-        done = state.epoch + state.position / len(self.groups)
-        factor = lr_factor(job.schedule, state.epoch, done / job.training.epochs)
-        for parameters in self.optimiser.param_groups:
-            parameters["lr"] = job.optimiser.lr * factor
-        result = self.stepper(share)
-        if self.average is not None and result.applied:
-            self.average.update(self.network)
+        self._set_lr()
+        result = self.stepper(share, state.epoch)
         state.position += len(turn.groups)
         state.step += 1
+        self._average(result)
         self._judge(result)
         fault("step")
         job.progress(self._progress("training"))
@@ -163,6 +194,21 @@ class _Run:
         minutes = job.training.save_minutes
         if minutes is not None and time.monotonic() - self.saved > 60 * minutes:
             self._write()
+
+    def _set_lr(self) -> None:
+        state, job = self.state, self.job
+        part = state.position / len(self.groups)
+        moment = Moment(state.epoch, part, job.training.epochs, state.validation_losses)
+        factor = lr_factor(job.schedule, moment)
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = job.optimiser.lr * factor
+
+    def _average(self, result: StepResult) -> None:
+        """Before anything is saved, so that a resumed run counts nothing twice."""
+        if self.average is not None and result.applied:
+            self.average.after_step(self.network)
+        if self.average is not None and self.state.position == len(self.groups):
+            self.average.after_epoch(self.network, self.state.epoch)
 
     def _judge(self, result: StepResult) -> None:
         error = self.health.judge(self.state, result)
@@ -175,8 +221,7 @@ class _Run:
         count = state.loss_count
         loss = state.loss_sum / count if count else None
         self._row("train", loss=loss, memory=peak_memory(self.job.device))
-        last = state.epoch + 1 == training.epochs
-        if self.job.val_scans and (last or (state.epoch + 1) % training.validate_every == 0):
+        if self.job.val_scans and training.validates(state.epoch):
             self._validate()
         refuse_different_weights(self.ranks, self.network)
         state.epoch, state.position = state.epoch + 1, 0
@@ -186,18 +231,17 @@ class _Run:
     def _validate(self) -> None:
         job, state = self.job, self.state
         job.progress(self._progress("validating"))
-        network = self.network if self.average is None else self.average.network
         try:
             found = validate(
-                network, job.val_scans, job.protocol, job.masks, job.training.seed, job.device,
-                self.stops,
+                self.parts.kept, job.val_scans, job.protocol, job.masks, job.training.seed,
+                job.device, self.stops,
             )  # fmt: skip
         except Stopped:
             # the epoch's steps are done: they are saved, the validation is run again on resume
             self._save()
             raise
         scores = found.scores
-        self.total = scores.total
+        self.total = state.totals[state.epoch] = scores.total
         cells = {f"{cell.anatomy}-x{cell.acceleration}": cell.mean for cell in scores.cells}
         self._row("val", loss=None, total=scores.total, cells=cells)
         if scores.total > state.best.get("total", float("-inf")):
@@ -240,9 +284,18 @@ class _Run:
 
     def _progress(self, doing: str) -> Progress:
         state, training = self.state, self.job.training
-        per_epoch = -(-len(self.groups) // (training.accumulation * self.ranks.size))
+        steps = steps_of(training.accumulation, len(self.groups), self.ranks.size, training.epochs)
         mean = state.loss_sum / state.loss_count if state.loss_count else None
-        return Progress(
-            state.epoch, training.epochs, state.step, per_epoch * training.epochs, mean,
-            self.total, doing,
-        )  # fmt: skip
+        return Progress(state.epoch, training.epochs, state.step, steps, mean, self.total, doing)
+
+
+def _refuse_unvalidated(job: TrainingJob) -> None:
+    """What follows the validation needs one."""
+    asks = {
+        "schedule.name=plateau": job.schedule.name == "plateau",
+        "training.early_stop": bool(job.training.early_stop),
+        "augment.strength.kind=slope": job.augment.strength.kind == "slope",
+        "masks.probability.kind=slope": job.masks.probability.kind == "slope",
+    }
+    for name in (name for name, asked in asks.items() if asked and not job.val_scans):
+        raise SettingsError("data.val", "no scans", f"some, which {name} follows", "set data.val")

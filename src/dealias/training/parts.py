@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from dealias.models.network import Network
-from dealias.training.averaging import Average
+from dealias.training.averaging import Average, on_cpu
 from dealias.training.checkpoint import TrainState
 
 
@@ -28,21 +27,24 @@ class Parts:
     scaler: torch.amp.GradScaler
     average: Average | None
 
+    @property
+    def kept(self) -> Network:
+        """The network to validate: with the averaged weights where there are some."""
+        averaged = self.average.network if self.average is not None else None
+        return averaged if averaged is not None else self.network
+
     def gather(self, state: TrainState) -> None:
         """Put everything into a state, the weights as copies on the CPU."""
-        state.network = _cpu(self.network.state_dict())
+        state.network = on_cpu(self.network.state_dict())
         state.optimiser = self.optimiser.state_dict()
         state.scaler = self.scaler.state_dict()
-        state.average = _cpu(self.average.network.state_dict()) if self.average else {}
+        state.average = self.average.weights() if self.average is not None else {}
+        state.averaging = self.average.memory() if self.average is not None else {}
 
     def restore(self, state: TrainState) -> None:
         """Go on as a state says."""
         self.network.load_state_dict(state.network)
         self.optimiser.load_state_dict(state.optimiser)
         self.scaler.load_state_dict(state.scaler)
-        if self.average is not None and state.average:
-            self.average.load(state.average)
-
-
-def _cpu(tensors: dict[str, Any]) -> dict[str, Any]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        if self.average is not None:
+            self.average.load(state.average, state.averaging)

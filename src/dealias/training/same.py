@@ -10,6 +10,7 @@ from torch import nn
 
 from dealias.engine.ranks import Ranks
 from dealias.errors import DataError, HealthError, SettingsError
+from dealias.training.accumulation import Pairs, accumulation_of, changed, numbers
 from dealias.training.settings import TrainingSettings
 
 _SAME = "the same everywhere"
@@ -26,15 +27,26 @@ def refuse_another_step(training: TrainingSettings, size: int, manifest: dict[st
     Raises:
         SettingsError: A step would be of more or fewer batches than it was.
     """
-    then = manifest.get("settings", {}).get("training", {}).get("accumulation")
+    recorded = manifest.get("settings", {}).get("training", {}).get("accumulation")
     ranks = manifest.get("environment", {}).get("world size", 1)
-    if then != training.accumulation or ranks == size:
-        return  # as it was, or as it was asked for
-    found = f"{size} of {then} batches a step each, where there were {ranks}"
-    whole, rest = divmod(then * ranks, size)
-    keep = f"training.accumulation={whole} keeps the step" if not rest else f"start {ranks} ranks"
+    if recorded is None or ranks == size:
+        return
+    then = accumulation_of(recorded)
+    if then != training.accumulation:
+        return  # as it was asked for
+    found = f"{size} of {_said(then)} batches a step each, where there were {ranks}"
+    whole = not any(number * ranks % size for number in numbers(then))
+    kept = _said(changed(then, lambda number: number * ranks // size))
+    keep = f"training.accumulation={kept} keeps the step" if whole else f"start {ranks} ranks"
     do = f"{keep}; another training.accumulation changes it knowingly"
     raise SettingsError("ranks", found, "steps as large as before", do)
+
+
+def _said(accumulation: int | Pairs) -> str:
+    """As it is typed."""
+    if isinstance(accumulation, int):
+        return str(accumulation)
+    return f"[{','.join(f'[{epoch},{number}]' for epoch, number in accumulation)}]"
 
 
 def refuse_different_ranks(ranks: Ranks, data: object, settings: object) -> None:

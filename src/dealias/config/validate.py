@@ -36,6 +36,9 @@ def checked(model: type[Model], values: Any, where: str = "") -> Model:
 
 def _no_booleans_for_numbers(model: type[BaseModel], values: Any, where: str) -> None:
     """YAML reads `no` as False, and pydantic reads False as 0."""
+    if isinstance(values, list | tuple):
+        for place, one in enumerate(values):
+            _no_booleans_for_numbers(model, one, _path_of(where, str(place)))
     if not isinstance(values, dict):
         return
     for key, field in model.model_fields.items():

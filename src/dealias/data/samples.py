@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dealias.data.area import area_weight
 from dealias.data.narrow import refuse_cache
 from dealias.data.remask import MaskSettings, training_mask
 from dealias.errors import DataError
@@ -41,6 +42,7 @@ class Sample:
         stored: Images of the data's own for the network's priors, (H, W) by name.
         sens_SCHW: ESPIRiT maps, (S, M, C, H, W) for M sets, if the network needs them. They are
             made here, by the loader's workers, as they take seconds.
+        area_weight: How much the slice counts by its anatomy, where the loss asks for it.
     """
 
     kspace_SCHW: Tensor
@@ -53,6 +55,7 @@ class Sample:
     hybrid: Hybrid | None = None
     stored: Mapping[str, Tensor] = field(default_factory=dict)
     sens_SCHW: Tensor | None = None
+    area_weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Batch:
     stored: tuple[Mapping[str, Tensor], ...] = ()
     sens_BSCHW: Tensor | None = None
     route: str | None = None
+    area_B: Tensor | None = None
 
     def pin_memory(self) -> Batch:
         """In page-locked memory, from where copies to a GPU overlap with its work.
@@ -100,15 +104,21 @@ class Samples(Dataset[Sample]):
         masks: How they are masked.
         needs: What the network asks for.
         seed: The run's seed.
+        area: Whether samples are told how much they count by their anatomy.
 
     Raises:
         DataError: The scans are cached and the cache does not serve the network.
     """
 
-    def __init__(self, scans: Sequence[Scan], masks: MaskSettings, needs: Needs, seed: int) -> None:
+    def __init__(
+        self, scans: Sequence[Scan], masks: MaskSettings, needs: Needs, seed: int,
+        area: bool = False,
+    ) -> None:  # fmt: skip
         self.scans, self.masks, self.needs, self.seed = tuple(scans), masks, needs, seed
         refuse_cache(self.scans, needs, masks)
         self.index = [(s, z) for s, scan in enumerate(self.scans) for z in range(scan.slices)]
+        # of each scan once: workers, which are new ones each epoch, share what they find
+        self._largest = _shared(len(self.scans)) if area else None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -145,9 +155,10 @@ class Samples(Dataset[Sample]):
         target_HW = _target(scan, z)
         data_range = scan.data_range or _volume_maximum(scan)
         inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range)).float()
+        area = self._area_weight(index, inside_HW)
         return Sample(
             kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid,
-            scan.stored(self.needs, mask, z), self._maps(kspace_SCHW, mask, scan.name),
+            scan.stored(self.needs, mask, z), self._maps(kspace_SCHW, mask, scan.name), area,
         )  # fmt: skip
 
     def _maps(self, kspace_SCHW: Tensor, mask: SamplingMask, name: str) -> Tensor | None:
@@ -155,6 +166,14 @@ class Samples(Dataset[Sample]):
         if needs.maps == "none":
             return None
         return espirit_maps(kspace_SCHW[None], [mask], name, needs.crop, needs.sets)[0]
+
+    def _area_weight(self, index: int, inside_HW: Tensor) -> float | None:
+        if self._largest is None:
+            return None
+        s = self.index[index][0]
+        if self._largest[s] < 0:
+            self._largest[s] = _largest_area(self.scans[s])
+        return area_weight(inside_HW.numpy(), int(self._largest[s]))
 
     def _place(self, index: int) -> tuple[Scan, int, list[int]]:
         """Scan, slice, and the adjacent slices that the network sees with it."""
@@ -171,6 +190,7 @@ def collate(samples: list[Sample]) -> Batch:
         hybrid = replace(hybrid, peaks_BSW=torch.stack(peaks))
     kspaces = [sample.kspace_SCHW for sample in samples]
     maps = [sample.sens_SCHW for sample in samples]
+    areas = [sample.area_weight for sample in samples if sample.area_weight is not None]
     return Batch(
         torch.stack(kspaces) if len(kspaces) > 1 else kspaces[0][None],
         tuple(sample.mask for sample in samples),
@@ -181,6 +201,7 @@ def collate(samples: list[Sample]) -> Batch:
         hybrid,
         tuple(sample.stored for sample in samples),
         torch.stack(sens) if (sens := [one for one in maps if one is not None]) else None,
+        area_B=torch.tensor(areas, dtype=torch.float32) if areas else None,
     )
 
 
@@ -204,6 +225,18 @@ def _inside(scan: Scan, z: int, target_HW: Tensor, data_range: float) -> Array:
     threshold = foreground_threshold(scan.cell, data_range)
     known_HW = None if scan.cached is None else scan.cached.foreground(z, threshold)
     return foreground(target_HW.numpy(), threshold) if known_HW is None else known_HW
+
+
+def _shared(count: int) -> Tensor:
+    """Numbers that are not known yet, in memory that worker processes share."""
+    return torch.full((count,), -1).share_memory_()  # type: ignore[no-untyped-call]
+
+
+def _largest_area(scan: Scan) -> int:
+    """Foreground pixels of the slice that has most of them."""
+    data_range = scan.data_range or _volume_maximum(scan)
+    inside = (_inside(scan, z, _target(scan, z), data_range) for z in range(scan.slices))
+    return max(int(one.sum()) for one in inside)
 
 
 def _target(scan: Scan, z: int) -> Tensor:

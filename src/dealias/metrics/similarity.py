@@ -43,13 +43,9 @@ def ssim_map(
         ValueError: Unlike shapes, complex images, an image smaller than the window, or a range
             that is negative or no number.
     """
-    x, y = _pair(x, y)
     if min(x.shape[-2:]) < window:
         raise ValueError(f"an image of {tuple(x.shape[-2:])} is smaller than the window {window}")
-    span = _span(data_range, x)[..., None, None]
-    peak = torch.maximum(x.detach().abs(), y.detach().abs()).amax((-2, -1), keepdim=True)
-    span = _no_zero(torch.where(span == 0, peak, span))
-    x, y = x / span, y / span
+    x, y = over_range(x, y, data_range)
     unbiased = window**2 / (window**2 - 1)
     mean_x, mean_y = _uniform(x, window), _uniform(y, window)
     variance_x = unbiased * (_uniform(x * x, window) - mean_x * mean_x)
@@ -70,6 +66,27 @@ def ssim(
 ) -> Tensor:
     """Mean of `ssim_map` over each image: (...), float32 or float64."""
     return ssim_map(x, y, data_range, window, k1, k2).mean((-2, -1))
+
+
+def over_range(x: Tensor, y: Tensor, data_range: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Both images over their data range, as `ssim_map` takes them.
+
+    Args:
+        x: (..., H, W) real.
+        y: Same shape.
+        data_range: See `ssim_map`, also for where it is 0.
+
+    Returns:
+        Both, in one precision of float32 or float64.
+
+    Raises:
+        ValueError: Unlike shapes, complex images, or a range that is negative or no number.
+    """
+    x, y = _pair(x, y)
+    span = _span(data_range, x)[..., None, None]
+    peak = torch.maximum(x.detach().abs(), y.detach().abs()).amax((-2, -1), keepdim=True)
+    span = _no_zero(torch.where(span == 0, peak, span))
+    return x / span, y / span
 
 
 def psnr(x: Tensor, y: Tensor, data_range: Tensor | float) -> Tensor:

@@ -39,7 +39,7 @@ def blank_batch(size: Size, needs: Needs, count: int, routes: Sequence[str] = ()
         peaks_BSW = torch.empty(count, needs.slices, width)
         target_BHW = torch.empty(count, *size.target_hw)
         inside_BHW = torch.empty(count, *size.target_hw)
-        range_B = torch.empty(count)
+        range_B, area_B = torch.empty(count), torch.empty(count)
         sens_BSCHW = None
         if needs.maps == "espirit":
             sets = (needs.sets,) if needs.sets > 1 else ()
@@ -49,7 +49,7 @@ def blank_batch(size: Size, needs: Needs, count: int, routes: Sequence[str] = ()
     hybrid = Hybrid(rows, encoded, peaks_BSW) if size.cached else None
     return Batch(
         kspace_BSCHW, (mask,) * count, target_BHW, inside_BHW, range_B, names, hybrid,
-        sens_BSCHW=sens_BSCHW, route=next(iter(routes), None),
+        sens_BSCHW=sens_BSCHW, route=next(iter(routes), None), area_B=area_B,
     )  # fmt: skip
 
 
@@ -57,13 +57,15 @@ def inputs_of(batch: Batch) -> list[Tensor]:
     """All tensors of a batch."""
     peaks = [batch.hybrid.peaks_BSW] if batch.hybrid is not None else []
     maps = [batch.sens_BSCHW] if batch.sens_BSCHW is not None else []
+    areas = [batch.area_B] if batch.area_B is not None else []
     always = [batch.kspace_BSCHW, batch.target_BHW, batch.foreground_BHW, batch.range_B]
-    return [*always, *peaks, *maps]
+    return [*always, *peaks, *maps, *areas]
 
 
 def train_once(network: Network, batch: Batch, loss: LossSettings, device: torch.device) -> None:
-    """Forward and backward of one batch; gradients are added to what is there."""
-    batch_loss(network, batch, loss, device).sum().backward()  # type: ignore[no-untyped-call]
+    """Forward and backward of one batch by the whole loss; gradients add to what is there."""
+    loss_B = batch_loss(network, batch, loss, device, loss.settled)
+    loss_B.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def infer_once(network: Network, batch: Batch, device: torch.device) -> None:
@@ -78,7 +80,9 @@ def infer_once(network: Network, batch: Batch, device: torch.device) -> None:
 
 def largest_batch(recipe: Recipe, network: Network, scans: Sequence[Scan]) -> Batch:
     """The first batch that a run will train on, which is its largest."""
-    samples = Samples(tuple(scans), recipe.masks, network.needs, recipe.training.seed)
+    samples = Samples(
+        tuple(scans), recipe.masks, network.needs, recipe.training.seed, recipe.loss.area
+    )
     sizes, keys = samples.sizes(), samples.keys()
     first = max(range(len(sizes)), key=sizes.__getitem__)
     alike = [index for index, key in enumerate(keys) if key == keys[first]]

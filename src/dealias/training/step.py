@@ -54,7 +54,7 @@ class Stepper:
     device: torch.device
     ranks: Ranks = ALONE
 
-    def __call__(self, share: Share) -> StepResult:
+    def __call__(self, share: Share, epoch: int = 0) -> StepResult:
         """Accumulate all batches' gradients as one large batch would, and step once.
 
         Every slice has the same weight, so a last step of fewer batches, or of more on one rank
@@ -62,6 +62,7 @@ class Stepper:
 
         Args:
             share: This rank's part of the step.
+            epoch: Of the run; the loss may change with it.
 
         Returns:
             What was done, the same on all ranks; the weights are untouched if a loss or gradient
@@ -72,7 +73,7 @@ class Stepper:
             Broken: A rank has left; the weights are untouched.
         """
         try:
-            return self._step(share)
+            return self._step(share, epoch)
         except (MemoryError, RuntimeError) as error:
             if not no_memory(error) or not share.batches:
                 raise
@@ -82,12 +83,12 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         raise report
 
-    def _step(self, share: Share) -> StepResult:
+    def _step(self, share: Share, epoch: int) -> StepResult:
         self.optimiser.zero_grad(set_to_none=True)
         losses: list[float] = []
         for seed, batch in zip(share.seeds, share.batches, strict=True):
             torch.manual_seed(seed)
-            losses += self._backward(batch, len(share.names))
+            losses += self._backward(batch, len(share.names), epoch)
         everyones = self._everyones(losses, share)
         finite = all(map(_finite, everyones))
         applied = finite and self._apply()
@@ -95,8 +96,8 @@ class Stepper:
         overflow = finite and not applied and self.scaler.is_enabled()
         return StepResult(everyones, applied, overflow, share.names)
 
-    def _backward(self, batch: Batch, total: int) -> list[float]:
-        loss_B = batch_loss(self.network, batch, self.loss, self.device)
+    def _backward(self, batch: Batch, total: int, epoch: int) -> list[float]:
+        loss_B = batch_loss(self.network, batch, self.loss, self.device, epoch)
         if bool(torch.isfinite(loss_B).all()):
             self.scaler.scale(loss_B.sum() / total).backward()  # type: ignore[no-untyped-call]
         return [float(value) for value in loss_B.detach()]
@@ -137,7 +138,7 @@ class Stepper:
 
 
 def batch_loss(
-    network: Network, batch: Batch, settings: LossSettings, device: torch.device
+    network: Network, batch: Batch, settings: LossSettings, device: torch.device, epoch: int
 ) -> Tensor:
     """The loss of each item of a batch, (B,), from k-space on; on `meta` as well.
 
@@ -146,15 +147,19 @@ def batch_loss(
         batch: Anywhere.
         settings: Which loss.
         device: Where.
+        epoch: Of the run.
     """
     measurement = batch.measurement(network.needs, device)
     image_BHW = measurement.window(network(measurement).image_BHW)
+    area_B = batch.area_B.to(device) if batch.area_B is not None else None
     return loss(
         settings,
+        epoch,
         image_BHW,
         batch.target_BHW.to(device),
         batch.foreground_BHW.to(device),
         batch.range_B.to(device),
+        area_B,
     )
 
 

@@ -11,6 +11,7 @@ import dealias
 from dealias.cli import (
     cmd_cache,
     cmd_check,
+    cmd_compare,
     cmd_demo,
     cmd_doctor,
     cmd_evaluate,
@@ -22,6 +23,7 @@ from dealias.cli import (
     cmd_reconstruct,
     cmd_report,
     cmd_simulate,
+    cmd_study,
     cmd_train,
 )
 from dealias.cli.app import NOTICE, run
@@ -41,6 +43,8 @@ COMMANDS = (
     cmd_models,
     cmd_import,
     cmd_export,
+    cmd_compare,
+    cmd_study,
 )
 
 app = typer.Typer(

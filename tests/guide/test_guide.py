@@ -64,3 +64,22 @@ def test_the_notebook_runs(guide_data: Path) -> None:
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     resources = {"metadata": {"path": str(guide_data)}}
     NotebookClient(notebook, timeout=120, resources=resources).execute()
+
+
+def test_stages_and_experts_run_as_they_are_shown(
+    guide_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dealias.cli.app import run
+    from dealias.cli.main import app
+
+    text = (GUIDE / "stages-and-experts.md").read_text()
+    monkeypatch.chdir(guide_data)
+    (recipe,) = re.findall(r"```yaml\n# mine.yaml\n(.*?)```", text, flags=re.DOTALL)
+    Path("mine.yaml").write_text(recipe)
+    shown = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    commands = [line.split() for block in shown for line in block.splitlines()]
+    assert len(commands) == 4
+    for name, *arguments in commands:
+        assert name == "dealias"
+        assert run(lambda words=arguments: app(words, standalone_mode=False), debug=True) == 0
+    assert "experts/knee-x8" in Path("runs/a/report.html").read_text()

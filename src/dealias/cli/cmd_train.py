@@ -30,6 +30,9 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Data set with train and val.")] = None,
     out: Annotated[Path | None, typer.Option(help="New run folder.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Run folder to continue.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="STAGE or STAGE/CELL alone; machines may share a run so.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N; else chosen.")] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop and save after, e.g. 2h30m.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -39,6 +42,8 @@ def train(
     Example: dealias train varnet --data data --out runs/a training.epochs=10
 
     Example: dealias train --resume runs/a
+
+    Example: dealias train --resume runs/a --only experts/brain-x4
     """
     from dealias.engine.joining import joined
     from dealias.errors import SettingsError
@@ -51,11 +56,11 @@ def train(
         do = "dealias train RECIPE --data DATA --out RUN, or dealias train --resume RUN"
         raise SettingsError("train", "too little", "a recipe, --data and --out", do)
 
-    def work(where: torch.device, hooks: runs.Hooks) -> None:
+    def work(where: torch.device, hooks: runs.Hooks) -> tuple[str, ...]:
         if resume is not None:
-            runs.resume(resume, data, given, where, hooks)
-        elif data is not None and out is not None:
-            runs.start(given[0], data, out, given[1:], where, hooks)
+            return runs.resume(resume, data, given, where, hooks, only)
+        assert data is not None and out is not None  # asked for above
+        return runs.start(given[0], data, out, given[1:], where, hooks, only)
 
     with joined(device) as (ranks, where), _Shown(quiet, ranks.first) as shown:
         hooks = runs.Hooks(shown.update, shown.warn, shown.say, limit, ranks)
@@ -102,15 +107,18 @@ class _Shown:
     def close(self) -> None:
         self.bar.stop()
 
-    def until_stopped(self, work: Callable[[], None], folder: Path | None) -> int | None:
+    def until_stopped(self, work: Callable[[], tuple[str, ...]], folder: Path | None) -> int | None:
         """Do the work, and say how to go on; gives the exit code if it was stopped."""
         from dealias.runs.signals import EXIT_CODES
         from dealias.training.stops import Stopped
 
         reason = None
         try:
-            work()
+            left = work()
             said = f"trained: {folder}/model\nnext: dealias report {folder}"
+            if left:
+                do = f"dealias train --resume {folder} --only {left[0]}, here or elsewhere"
+                said = f"left to train: {', '.join(left)}\nnext: {do}"
         except Stopped as stopped:
             reason = str(stopped)
             said = f"stopped ({reason}); continue with: dealias train --resume {folder}"

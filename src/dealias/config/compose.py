@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dealias.config.schema import Recipe
+from dealias.config.stages import of_training
 from dealias.config.strict import read_yaml
 from dealias.config.validate import checked
 from dealias.errors import SettingsError
@@ -45,7 +47,8 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
 
     Args:
         name: A recipe's name or path.
-        overrides: Such as "training.epochs=10"; dotted keys, Hydra's grammar for values.
+        overrides: Such as "training.epochs=10"; dotted keys, Hydra's grammar for values. They hold
+            in every stage, whatever it sets itself; stages.NAME.set=[...] changes one alone.
 
     Returns:
         The recipe, judged. Nothing in it was imported, executed or interpolated.
@@ -59,8 +62,75 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
 
 
 def recipe_from(values: dict[str, Any], overrides: list[str], where: str) -> Recipe:
-    """Settings from plain values and overrides."""
-    return checked(Recipe, _merged(values, overrides), where)
+    """Settings from plain values and overrides, which hold in every stage."""
+    merged = _merged(values, overrides)
+    return checked(Recipe, _set_in(merged, overrides, merged.get("stages") or ()), where)
+
+
+def continued(recipe: Recipe, overrides: list[str], stages: Collection[str]) -> Recipe:
+    """A recipe with stages, some of which go on with other settings.
+
+    Args:
+        recipe: As it was.
+        overrides: Settings from here on.
+        stages: Names of those that they hold in.
+
+    Raises:
+        SettingsError: As for `load_recipe`.
+    """
+    own = [override for override in overrides if not of_training(override)]
+    values = _set_in(_merged(written(recipe), own), overrides, stages)
+    return checked(Recipe, values, "overrides")
+
+
+def written(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says itself, without defaults: what stages are merged with."""
+    return recipe.model_dump(mode="json", exclude_unset=True)
+
+
+def stage_recipes(recipe: Recipe) -> dict[str, Recipe]:
+    """Of each stage, the settings of its training.
+
+    Raises:
+        SettingsError: A stage sets what is unknown or out of range.
+    """
+    plain = written(recipe)
+    base = {key: one for key, one in plain.items() if key not in ("stages", "bundle")}
+    return {
+        name: checked(Recipe, _merged(base, list(stage.set)), f"stage '{name}'")
+        for name, stage in recipe.stages.items()
+    }
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Which settings differ, by their dotted keys and with both values."""
+    then, now = _flat(before), _flat(after)
+    keys = [*then, *(key for key in now if key not in then)]
+    changed = [key for key in keys if then.get(key) != now.get(key)]
+    return ", ".join(f"{key}: {then.get(key)} to {now.get(key)}" for key in changed)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        flat |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat
+
+
+def _set_in(values: dict[str, Any], overrides: list[str], names: Collection[str]) -> dict[str, Any]:
+    """Values with overrides added to what some stages set; malformed ones stay for the schema."""
+    added = [override for override in overrides if of_training(override)]
+    stages = values.get("stages")
+    if not added or not isinstance(stages, dict):
+        return values
+    changed = {
+        name: {**stage, "set": [*stage.get("set", ()), *added]}
+        if name in names and isinstance(stage, dict) and isinstance(stage.get("set", []), list)
+        else stage
+        for name, stage in stages.items()
+    }
+    return {**values, "stages": changed}
 
 
 def _merged(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:

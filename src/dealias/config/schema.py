@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Any
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from dealias.config.stages import BundleSettings, StageSettings, refuse_odd_stages
+from dealias.data.augment import AugmentSettings
 from dealias.data.remask import MaskSettings
 from dealias.engine.policies import MemoryPolicy
 from dealias.errors import SettingsError
@@ -38,12 +50,15 @@ class Recipe(BaseModel):
         network: Settings of one network of the table, told by its `name`.
         data: Splits.
         masks: How training scans are masked.
+        augment: How their images are augmented.
         loss: The loss.
         optimiser: The optimiser.
         schedule: Of the learning rate.
         training: The loop.
         memory: The memory policy.
         protocol: By which the run is validated and its best epoch chosen.
+        stages: Trainings that follow one another, by name; none is the one training of all this.
+        bundle: The model that is made of them; None takes the last stage's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,12 +67,15 @@ class Recipe(BaseModel):
     network: AnySettings = VarNetSettings()
     data: DataSettings = DataSettings()
     masks: MaskSettings = MaskSettings()
+    augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     training: TrainingSettings = TrainingSettings()
     memory: MemoryPolicy = MemoryPolicy()
     protocol: str = "snu2025"
+    stages: dict[str, StageSettings] = {}
+    bundle: BundleSettings | None = None
 
     @field_validator("protocol")
     @classmethod
@@ -68,3 +86,13 @@ class Recipe(BaseModel):
             known = ", ".join(PROTOCOLS.names)
             text = f"one of {known}; snu2025@3e-05 sets a foreground threshold"
             raise ValueError(text) from None
+
+    @model_validator(mode="after")
+    def _stages_go_together(self) -> Recipe:
+        refuse_odd_stages(self.stages, self.bundle)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = plain(self)
+        return {key: one for key, one in values.items() if one or key not in ("stages", "bundle")}

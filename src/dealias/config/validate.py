@@ -96,8 +96,8 @@ def _keys(model: type[BaseModel], path: list[Any]) -> set[str]:
         inner: list[type[BaseModel]] = []
         for one in models:
             field = one.model_fields.get(str(part))
-            if field is not None:
-                inner += _models(field.annotation)
+            # a part that is no field is the key of a mapping, whose values have these fields
+            inner += [one] if field is None else _models(field.annotation)
         models = inner
     return {key for one in models for key in one.model_fields}
 

@@ -22,20 +22,24 @@ _HERE = Path(__file__).parent
 
 
 def write_report(run: Path) -> Path:
-    """Write RUN/report.html.
+    """Write RUN/report.html, and that of each stage that has begun.
 
     Args:
-        run: A run folder.
+        run: A run folder, or that of one of its stages.
 
     Returns:
-        Path of the report.
+        Path of the run's report.
 
     Raises:
         DataError: It is no run folder, or a file in it is damaged.
         DiskError: It cannot be written.
     """
     target = run / "report.html"
-    write_bytes(target, render(read_run(run)).encode())
+    record = read_run(run)
+    write_bytes(target, render(record).encode())
+    for stage in record.stages:
+        if stage["report"] is not None:
+            write_bytes(run / stage["report"], render(read_run(run / stage["name"])).encode())
     return target
 
 
@@ -72,11 +76,14 @@ def summary(record: RunRecord) -> str:
 
 
 def facts(record: RunRecord) -> list[tuple[str, str]]:
-    """Flat facts of run.json, as they are; lists and nested ones are counted or joined."""
+    """Flat facts of run.json, as they are; lists and nested ones are counted or joined.
+
+    Stages have a table of their own, and digests are for programs.
+    """
     rows = []
     for key, value in record.run.items():
         # where the data lay may name a person or a machine, and a report is passed on
-        if key == "data" or value in ([], {}, None, ""):
+        if key in ("data", "stages", "made_of") or value in ([], {}, None, ""):
             continue
         if isinstance(value, dict):
             text = ", ".join(f"{name} {item}" for name, item in value.items())

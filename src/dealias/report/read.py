@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from dealias.errors import DataError
 
 Json = dict[str, Any]
 Images = npt.NDArray[np.float32]
+_PLAIN = re.compile(r"[\w-]+(/[\w-]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class RunRecord:
         validation: Scores of the best checkpoint, or None.
         evaluations: Scores by method, in the order of their names.
         examples: Worst slices first.
+        stages: Of each of a recipe's trainings: its name, epochs and best validation, as far as
+            they are known. Each has a report of its own.
     """
 
     name: str
@@ -54,10 +58,11 @@ class RunRecord:
     validation: Json | None
     evaluations: dict[str, Json]
     examples: list[Example]
+    stages: list[Json]
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read a run folder.
+    """Read a run folder, or that of one of its stages.
 
     Raises:
         DataError: It is no run folder, or a file in it is damaged.
@@ -65,17 +70,44 @@ def read_run(folder: Path) -> RunRecord:
     if not (folder / "run.json").is_file():
         do = "give the folder that `dealias train --out` wrote"
         raise DataError(folder, "no run.json", "a run folder", do)
-    main = folder / "main"
+    run = _json(folder / "run.json") or {}
+    # a stage's files lie beside its run.json
+    main = folder if "stage" in run else folder / "main"
     scores = sorted((folder / "evaluations").glob("*/scores.json"))
     return RunRecord(
         name=folder.resolve().name,
-        run=_json(folder / "run.json") or {},
+        run=run,
         settings=_text(folder / "settings.yaml"),
         metrics=_rows(main / "metrics.jsonl"),
         validation=_json(main / "scores.json"),
         evaluations={path.parent.name: _json(path) or {} for path in scores},
         examples=_examples(main),
+        stages=[_stage(folder, name) for name in stage_names(run)],
     )
+
+
+def stage_names(run: Json) -> list[str]:
+    """Folders of a run's trainings, where its recipe has stages; no names that lead elsewhere."""
+    names = run.get("stages")
+    if not isinstance(names, list):
+        return []
+    return [name for name in names if isinstance(name, str) and _PLAIN.fullmatch(name)]
+
+
+def _stage(folder: Path, name: str) -> Json:
+    done = _json(folder / name / "finished.json") or {}
+    scores = _json(folder / name / "scores.json") or {}
+    best = done.get("best")
+    begun = (folder / name / "run.json").is_file()
+    state = "finished" if done else "begun" if begun else "not begun"
+    return {
+        "name": name,
+        "state": state,
+        "epochs": done.get("epochs"),
+        "best_epoch": best["epoch"] + 1 if best else None,
+        "total": scores.get("total"),
+        "report": f"{name}/report.html" if begun else None,
+    }
 
 
 def _text(path: Path) -> str:

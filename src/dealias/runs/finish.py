@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from dealias.config.schema import Recipe
-from dealias.data.remask import training_mask
+from dealias.data.remask import example_masks
 from dealias.errors import CheckpointError
 from dealias.inference.bundle import save_bundle
 from dealias.models.table import build_network
+from dealias.physics.sampling.mask import SamplingMask
 from dealias.runs.folder import RunFolder
 from dealias.scan.profile import Profile
 from dealias.scan.scan import Scan
@@ -19,19 +21,48 @@ PROFILED = 64
 
 
 def save_best(
-    folder: RunFolder, recipe: Recipe, scans: tuple[Scan, ...], warn: Callable[[str], None]
+    folder: RunFolder,
+    recipe: Recipe,
+    scans: tuple[Scan, ...],
+    warn: Callable[[str], None],
+    pick: str = "best",
 ) -> None:
-    """Write RUN/model/ from the best checkpoint, or the last where nothing was validated."""
-    checkpoints = Checkpoints(folder.main / "checkpoints", recipe.training.keep_last, warn)
-    best = checkpoints.path("best") or checkpoints.path("latest")
-    if best is None:
-        raise CheckpointError(folder.path, "no checkpoint", "a trained network", "resume the run")
-    state, _ = read_checkpoint(best)
+    """Write RUN/model/ from the best checkpoint, or the last where nothing was validated.
+
+    Args:
+        folder: The run's or the stage's.
+        recipe: Its settings.
+        scans: That it was trained on.
+        warn: Told of everything that is not as it should be.
+        pick: "last" for the last checkpoint in any case.
+    """
+    state, _ = read_checkpoint(checkpoint_of(folder, pick, warn))
     network = build_network(recipe.network)
     network.load_state_dict(state.kept)
-    seed = recipe.training.seed
-    masks = [
-        training_mask(recipe.masks, scans[i % len(scans)], seed, i, i) for i in range(PROFILED)
-    ]
-    profile = Profile.of(scans, masks)
+    profile = Profile.of(scans, masks_seen(recipe, scans))
     save_bundle(folder.model, network, recipe.network, profile=profile, protocol=recipe.protocol)
+
+
+def checkpoint_of(folder: RunFolder, pick: str, warn: Callable[[str], None]) -> Path:
+    """The checkpoint of a training that is picked.
+
+    Args:
+        folder: The run's or the stage's.
+        pick: "last"; anything else is the best, or the last where nothing was validated.
+        warn: Told of everything that is not as it should be.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    checkpoints = Checkpoints(folder.main / "checkpoints", 2, warn)
+    found = checkpoints.path("latest") if pick == "last" else checkpoints.path("best")
+    found = found or checkpoints.path("latest")
+    if found is None:
+        raise CheckpointError(folder.path, "no checkpoint", "a trained network", "resume the run")
+    return found
+
+
+def masks_seen(recipe: Recipe, scans: Sequence[Scan]) -> list[SamplingMask]:
+    """Examples of the masks that a training draws."""
+    training = recipe.training
+    return example_masks(recipe.masks, scans, training.seed, training.epochs, PROFILED)

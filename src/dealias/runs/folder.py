@@ -15,6 +15,7 @@ from dealias.atomic import write_bytes, write_json
 from dealias.errors import SettingsError, printable
 
 RUN, SETTINGS, LOG, LOCK = "run.json", "settings.yaml", "log.txt", "lock.json"
+FINISHED = ("finished.json", "model/bundle.json")
 
 
 class RunFolder:
@@ -45,7 +46,8 @@ class RunFolder:
         folder = cls(path)
         write_bytes(path / SETTINGS, settings.encode())
         write_json(path / RUN, facts)
-        folder.main.mkdir(exist_ok=True)
+        if "stages" not in facts:
+            folder.main.mkdir(exist_ok=True)
         return folder
 
     @classmethod
@@ -109,6 +111,37 @@ class RunFolder:
             return
         do = f"wait for it, or remove {path} if it is gone"
         raise SettingsError(f"run '{self.path}'", f"in use by process {pid} on {host}", "", do)
+
+
+class StageFolder(RunFolder):
+    """RUN/STAGE or RUN/STAGE/CELL: a run folder whose training's files lie beside its run.json.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.main = path
+
+    @property
+    def begun(self) -> bool:
+        """Whether it holds a training."""
+        return (self.path / RUN).is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its training came to its last epoch, and its model was written."""
+        return all((self.path / name).is_file() for name in FINISHED)
+
+    def begin(self, facts: dict[str, Any], settings: str) -> None:
+        """Write its settings, then run.json, which says that it is a stage's folder.
+
+        Raises:
+            DiskError: It cannot be written.
+        """
+        write_bytes(self.path / SETTINGS, settings.encode())
+        write_json(self.path / RUN, facts)
 
 
 def _alive(pid: int) -> bool:

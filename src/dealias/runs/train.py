@@ -3,59 +3,55 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import dealias
-from dealias.config.compose import load_recipe, recipe_from
+from dealias.atomic import write_bytes
+from dealias.config.compose import continued, load_recipe, recipe_from, written
 from dealias.config.schema import Recipe
 from dealias.config.strict import read_yaml, write_yaml
 from dealias.data.catalogue import open_split
-from dealias.data.narrow import refuse_cache
-from dealias.engine.compiled import compile_denoisers, refuse_compile
+from dealias.engine.compiled import compile_denoisers
 from dealias.engine.precision import allow_tf32
-from dealias.engine.ranks import ALONE, Ranks
-from dealias.errors import CheckpointError, DataError
+from dealias.errors import SettingsError
 from dealias.metrics.protocol import protocol_named
+from dealias.models.network import Network
 from dealias.models.table import build_network
 from dealias.randomness import torch_seed
+from dealias.runs.beginning import Beginning
 from dealias.runs.budget import Choice, choose, compare
 from dealias.runs.finish import save_best
-from dealias.runs.folder import SETTINGS, RunFolder
+from dealias.runs.folder import SETTINGS, RunFolder, StageFolder
+from dealias.runs.hooks import Hooks
+from dealias.runs.jobs import Job, planned, wanted
+from dealias.runs.ready import (
+    refuse_other_data,
+    refuse_other_network,
+    refuse_overlap,
+    refuse_policy,
+    scans_of,
+)
 from dealias.runs.signals import stopping
-from dealias.scan.measurement import Needs
+from dealias.runs.stages import run_stages, unfinished
 from dealias.scan.scan import Scan
-from dealias.training.checkpoint import Checkpoints, read_checkpoint
-from dealias.training.loop import Progress, TrainingJob, environment, manifest_of, train
+from dealias.training.facts import environment
+from dealias.training.job import TrainingJob
+from dealias.training.loop import train
 
-
-@dataclass(frozen=True)
-class Hooks:
-    """How a run talks to whoever started it.
-
-    Attributes:
-        progress: Told of every step.
-        warn: Told of everything that is not as it should be.
-        say: Told what the run chose by itself.
-        time_limit: Seconds, or None.
-        ranks: Which train together; the first one alone calls the functions.
-    """
-
-    progress: Callable[[Progress], None] = lambda progress: None
-    warn: Callable[[str], None] = lambda text: None
-    say: Callable[[str], None] = lambda text: None
-    time_limit: float | None = None
-    ranks: Ranks = ALONE
+__all__ = ["Hooks", "resume", "start"]
+Say = Callable[[str], None]
 
 
 def start(
     recipe_name: str, data: Path, out: Path, overrides: list[str], device: torch.device,
-    hooks: Hooks,
-) -> None:  # fmt: skip
+    hooks: Hooks, only: str | None = None,
+) -> tuple[str, ...]:  # fmt: skip
     """Train a recipe into a new run folder.
 
     Args:
@@ -65,34 +61,47 @@ def start(
         overrides: Changes of settings.
         device: Where.
         hooks: For progress and warnings.
+        only: Of a recipe with stages, the one to train: STAGE or STAGE/CELL.
+
+    Returns:
+        Names of the stages' trainings that are left; none without stages.
 
     Raises:
-        UserError: See training.loop.train; SettingsError for the recipe and the folder.
+        UserError: See training.loop.train and runs.stages; SettingsError for the recipe and the
+            folder.
     """
     recipe = load_recipe(recipe_name, overrides)
-    _refuse_policy(recipe)
-    scans = _scans(data, recipe)
-    _no_overlap(*scans)
-    allow_tf32(recipe.training.tf32)
-    choice = hooks.ranks.from_first(lambda: choose(recipe, scans, device, hooks.warn))
     facts = {
         "dealias": dealias.__version__,
         "recipe": recipe.name,
         "overrides": overrides,
         # where the data lay, for --resume; this file is no part of a model or its export
         "data": str(data),
-        "environment": environment(device, hooks.ranks.size),
-        "resumed": [],
-        "memory": choice.recorded() if choice is not None else None,
     }
+    if recipe.stages:
+        jobs = planned(recipe, data)
+        wanted(jobs, only)
+        if hooks.ranks.first:
+            facts["stages"] = [job.name for job in jobs]
+            RunFolder.create(out, facts, write_yaml(written(recipe)))
+        return run_stages(RunFolder(out), recipe, jobs, device, hooks, only, partial(_job, device))
+    _refuse_only(only)
+    refuse_policy(recipe)
+    scans = scans_of(partial(open_split, data), recipe)
+    refuse_overlap(*scans)
+    allow_tf32(recipe.training.tf32)
+    choice = hooks.ranks.from_first(lambda: choose(recipe, scans, device, hooks.warn))
+    facts |= _begun(device, hooks, choice)
     if hooks.ranks.first:
         RunFolder.create(out, facts, write_yaml(recipe.model_dump(mode="json")))
     _run(RunFolder(out), recipe, scans, device, hooks, choice)
+    return ()
 
 
 def resume(
-    path: Path, data: Path | None, overrides: list[str], device: torch.device, hooks: Hooks
-) -> None:
+    path: Path, data: Path | None, overrides: list[str], device: torch.device, hooks: Hooks,
+    only: str | None = None,
+) -> tuple[str, ...]:  # fmt: skip
     """Continue a run from its newest checkpoint.
 
     Args:
@@ -101,11 +110,15 @@ def resume(
         overrides: Changes of settings from here on; they are recorded.
         device: Where.
         hooks: For progress and warnings.
+        only: As for `start`.
+
+    Returns:
+        As `start`.
 
     Raises:
         DataError: The training data are not those the run began with.
         CheckpointError: The network's settings were changed, or no checkpoint can be used.
-        UserError: See training.loop.train.
+        UserError: See training.loop.train and runs.stages.
     """
     ranks, folder = hooks.ranks, RunFolder(path)
     # one rank reads what one rank writes
@@ -113,28 +126,90 @@ def resume(
         lambda: (RunFolder.open(path).facts(), read_yaml(path / SETTINGS))
     )
     before = recipe_from(settings, [], str(path / SETTINGS))
-    recipe = recipe_from(before.model_dump(mode="json"), overrides, "overrides")
-    if recipe.network != before.network:
-        changed = _difference(before.network.model_dump(), recipe.network.model_dump())
-        do = "start a new run for another network"
-        raise CheckpointError(f"run '{path}'", f"another network ({changed})", "the same", do)
-    _refuse_policy(recipe)
     root = data or Path(facts["data"])
-    scans = _scans(root, recipe)
+    if before.stages:
+        return _resume_stages(folder, before, root, overrides, device, hooks, only)
+    _refuse_only(only)
+    recipe = recipe_from(before.model_dump(mode="json"), overrides, "overrides")
+    refuse_other_network(folder, before, recipe)
+    refuse_policy(recipe)
+    scans = scans_of(partial(open_split, root), recipe)
     earlier = facts.get("memory")
     choice = ranks.from_first(lambda: choose(recipe, scans, device, hooks.warn, earlier))
     if ranks.first:
-        _same_data(folder, scans[0])
+        refuse_other_data(folder, scans[0])
         if overrides:
             (path / SETTINGS).write_text(write_yaml(recipe.model_dump(mode="json")))
         memory = choice.recorded() if choice is not None else None
         folder.record(resumed=[*facts.get("resumed", []), {"overrides": overrides}], memory=memory)
     _run(folder, recipe, scans, device, hooks, choice)
+    return ()
+
+
+def _resume_stages(
+    folder: RunFolder, recipe: Recipe, root: Path, overrides: list[str], device: torch.device,
+    hooks: Hooks, only: str | None,
+) -> tuple[str, ...]:  # fmt: skip
+    """Go on with stages; overrides hold in those that are not finished."""
+    jobs = planned(recipe, root)
+    if overrides:
+        names = hooks.ranks.from_first(lambda: unfinished(folder, jobs))
+        if not names:
+            do = "train into a new folder"
+            raise SettingsError("overrides", "a run whose stages are all finished", "", do)
+        recipe = continued(recipe, overrides, {job.stage for job in jobs if job.name in names})
+        jobs = planned(recipe, root)
+    wanted(jobs, only)
+    if overrides and hooks.ranks.first:
+        write_bytes(folder.path / SETTINGS, write_yaml(written(recipe)).encode())
+    return run_stages(folder, recipe, jobs, device, hooks, only, partial(_job, device))
+
+
+def _job(
+    device: torch.device, job: Job, folder: StageFolder, hooks: Hooks,
+    weights: Mapping[str, Tensor] | None, made_of: dict[str, Any],
+) -> None:  # fmt: skip
+    """Begin or continue one training of a recipe with stages."""
+    recipe, stage, ranks = job.recipe, job.settings, hooks.ranks
+    source = stage.start.source if stage.start is not None else ""
+    beginning = Beginning(weights, source, stage.freeze)
+    allow_tf32(recipe.training.tf32)
+    earlier = ranks.from_first(lambda: folder.facts() if folder.begun else {})
+    memory = earlier.get("memory")
+    choice = ranks.from_first(lambda: choose(recipe, job.scans, device, hooks.warn, memory))
+    facts = {"dealias": dealias.__version__, "recipe": recipe.name, "stage": job.name,
+             **_begun(device, hooks, choice), "made_of": made_of}  # fmt: skip
+    if earlier:
+        facts["resumed"] = [*earlier["resumed"], {"settings": made_of["settings"]}]
+
+    def prepare(network: Network, say: Say, log: Say) -> None:
+        found = beginning(network, say, log)
+        if ranks.first:
+            folder.begin({**facts, **found}, write_yaml(recipe.model_dump(mode="json")))
+
+    if ranks.first:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    _run(folder, recipe, job.scans, device, hooks, choice, prepare, stage.pick)
+
+
+def _begun(device: torch.device, hooks: Hooks, choice: Choice | None) -> dict[str, Any]:
+    """What run.json says of how a training was begun."""
+    return {
+        "environment": environment(device, hooks.ranks.size),
+        "resumed": [],
+        "memory": choice.recorded() if choice is not None else None,
+    }
+
+
+def _refuse_only(only: str | None) -> None:
+    if only is not None:
+        raise SettingsError("--only", f"'{only}'", "a recipe with stages", "leave it out")
 
 
 def _run(
     folder: RunFolder, recipe: Recipe, scans: tuple[tuple[Scan, ...], tuple[Scan, ...]],
     device: torch.device, hooks: Hooks, choice: Choice | None,
+    prepare: Callable[[Network, Say, Say], None] = lambda *told: None, pick: str = "best",
 ) -> None:  # fmt: skip
     recipe = choice.within(recipe) if choice is not None else recipe
     torch.manual_seed(torch_seed(recipe.training.seed, "weights"))
@@ -155,6 +230,7 @@ def _run(
     memory.apply(network)
 
     with folder.locked() if first else contextlib.nullcontext(), stopping() as stop:
+        prepare(network, say if first else log, log)
         if choice is not None:
             say(choice.text)
         if choice is not None and choice.planned is not None:
@@ -167,58 +243,9 @@ def _run(
                 network, recipe.masks, recipe.loss, recipe.optimiser, recipe.schedule,
                 recipe.training, *scans, protocol_named(recipe.protocol), folder.main, device, stop,
                 hooks.time_limit, hooks.progress, warn, recipe.model_dump(mode="json"), memory,
-                hooks.ranks,
+                hooks.ranks, recipe.augment,
             )
         )  # fmt: skip
         if first:
-            save_best(folder, recipe, scans[0], warn)
+            save_best(folder, recipe, scans[0], warn, pick)
         log("finished")
-
-
-def _refuse_policy(recipe: Recipe) -> None:
-    """A policy that cannot work is refused before anything is written."""
-    with torch.device("meta"):
-        network = build_network(recipe.network)
-    recipe.memory.apply(network)
-    if recipe.training.compile:
-        refuse_compile(network, recipe.memory)
-
-
-def _scans(root: Path, recipe: Recipe) -> tuple[tuple[Scan, ...], tuple[Scan, ...]]:
-    """Training and validation scans; a cache that does not serve the network is refused here."""
-    scans = open_split(root, recipe.data.train), open_split(root, recipe.data.val)
-    for part in scans:
-        refuse_cache(part, Needs(readout_crop=recipe.network.readout_crop), recipe.masks)
-    return scans
-
-
-def _no_overlap(train_scans: tuple[Scan, ...], val_scans: tuple[Scan, ...]) -> None:
-    """A scan that is trained on cannot validate."""
-    known = {scan.id: scan.name for scan in train_scans}
-    for scan in val_scans:
-        if scan.id in known:
-            found = f"the same scan as {known[scan.id]} of the training set"
-            raise DataError(scan.name, found, "other scans for validation", "set data.val")
-
-
-def _same_data(folder: RunFolder, scans: tuple[Scan, ...]) -> None:
-    latest = Checkpoints(folder.main / "checkpoints", 2, lambda text: None).path("latest")
-    if latest is None:
-        return
-    try:
-        _, manifest = read_checkpoint(latest)
-    except CheckpointError:
-        return  # the loop will say so, loudly, and look for an earlier one
-    then = {(one["name"], one["id"]) for one in manifest["data"]}
-    now = {(one["name"], one["id"]) for one in manifest_of(scans)}
-    if then != now:
-        names = sorted({name for name, _ in then ^ now})
-        found = f"training data that changed: {', '.join(names[:5])}"
-        do = "restore it, or start a new run"
-        raise DataError(f"run '{folder.path}'", found, "the data the run began with", do)
-
-
-def _difference(before: dict[str, Any], after: dict[str, Any]) -> str:
-    keys = sorted(set(before) | set(after))
-    changed = [key for key in keys if before.get(key) != after.get(key)]
-    return ", ".join(f"{key}: {before.get(key)} to {after.get(key)}" for key in changed)

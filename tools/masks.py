@@ -81,7 +81,8 @@ first is named:
   the centre and the ACS lines are 8%.
 - With fewer than four lines outside the ACS (`binned`: eight whole bins) a mask is `random`.
 - `random` has no rule: its R is the width over the number of lines, rounded, and may be off by
-  more than one. About one in a thousand random masks of few lines looks `binned`.
+  more than one. About one in a thousand random masks of few lines looks `binned`. `bernoulli`
+  is `random` as well; as its ACS lines come on top, its R is read too low.
 - `poisson_disc` has no two samples side by side where sampling is sparse, `variable_density` as
   many as chance has. `variable_density` is `custom` at X2, and often at X3 and X4 on less than
   96 x 96 points: too little of it is sparse. The fully sampled box is never smaller than the

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from dealias.data.narrow import refuse_cache
 from dealias.data.remask import MaskSettings
 from dealias.errors import SettingsError
@@ -24,7 +22,7 @@ class Size:
         coils: C.
         hw: (H, W) of k-space.
         target_hw: (H, W) of the image that is scored.
-        slices: Of an epoch, or None where unknown.
+        slices: Of an epoch, each counted as often as it is seen, or None where unknown.
         val_slices: Of a validation.
         two_axes: Whether masks run over both axes, so that no readout can be transformed first.
         cached: Whether slices come from a cache: the rows that the network sees, transformed.
@@ -50,7 +48,7 @@ def size_of_text(shape: str, target: str | None, slices: int | None, masks: Mask
     Args:
         shape: "16x640x368": coils, readout, phase encode.
         target: "384x384", or None for the whole field of view.
-        slices: Of an epoch, or None.
+        slices: Of the training set, or None.
         masks: The recipe's.
 
     Raises:
@@ -59,7 +57,8 @@ def size_of_text(shape: str, target: str | None, slices: int | None, masks: Mask
     coils, height, width = _sizes("--shape", shape, 3)
     rows, columns = _sizes("--target", target, 2) if target is not None else (height, width)
     two = _two_axes(masks, ())
-    return Size(coils, (height, width), (rows, columns), slices, 0, two)
+    seen = None if slices is None else masks.copies * slices
+    return Size(coils, (height, width), (rows, columns), seen, 0, two)
 
 
 def size_of_scans(
@@ -82,7 +81,7 @@ def size_of_scans(
         largest.shape[1],
         (largest.shape[2], largest.shape[3]),
         largest.geometry.target_hw,
-        sum(scan.slices for scan in train),
+        masks.copies * sum(scan.slices for scan in train),
         sum(scan.slices for scan in val),
         _two_axes(masks, train),
         largest.cached is not None,
@@ -95,13 +94,12 @@ def _elements(scan: Scan, needs: Needs) -> int:
 
 
 def _two_axes(masks: MaskSettings, scans: Sequence[Scan]) -> bool:
-    if masks.kind == "stored":
-        return any(scan.mask is not None and len(scan.mask.axes) == 2 for scan in scans)
+    axes = [FAMILIES[kind].axes for kind in masks.families]
+    if "stored" in masks.kinds:
+        axes += [scan.mask.axes for scan in scans if scan.mask is not None]
     if masks.file is not None:
-        return len(load_mask(masks.file).axes) == 2
-    # a family's masks are all alike in this; a small one is drawn in no time
-    drawn = FAMILIES[masks.kind].draw((64, 64), 2, 0.2, np.random.default_rng(0))
-    return len(drawn.axes) == 2
+        axes.append(load_mask(masks.file).axes)
+    return any(len(one) == 2 for one in axes)
 
 
 def _sizes(option: str, text: str, count: int) -> list[int]:

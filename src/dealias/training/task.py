@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dealias.atomic import replacing, write_json
-from dealias.data.remask import MaskSettings, training_mask
+from dealias.data.remask import MaskSettings, validation_mask
 from dealias.engine.ranks import Ranks
 from dealias.errors import DataError
 from dealias.evaluation.scores import Scores, summarise
@@ -55,8 +55,8 @@ def validate(
 
     Args:
         network: Its mode is restored afterwards.
-        scans: With targets. Each is seen through its own mask; one without is masked as in
-            training, by the same draw every time.
+        scans: With targets. Each is seen through its own mask; one without is masked by the
+            recipe's kind of masks, by the same draw every time.
         protocol: The run's.
         masks: For scans without a mask.
         seed: The run's.
@@ -79,7 +79,7 @@ def validate(
         with stops.everywhere():
             for index in stops.ranks.deal([_cost(scan) for scan in scans]):
                 scan = scans[index]
-                mask = scan.mask or training_mask(masks, scan, seed, 0, index)
+                mask = validation_mask(masks, scan, seed, index)
                 result = reconstruct(network, scan, device, mask, progress=lambda _: _poll(stops))
                 part.add(index, scan, result, protocol.score(result.image_ZHW, scan))
     finally:

@@ -1,4 +1,4 @@
-"""Masks beyond fastMRI's: jittered and two-sided lines, partial Fourier, and two axes at once."""
+"""Masks beyond fastMRI's: random and two-sided lines, partial Fourier, and two axes at once."""
 
 from __future__ import annotations
 
@@ -32,6 +32,27 @@ def binned_mask(
     for start in range(0, width, acceleration):
         lines[start + rng.integers(min(acceleration, width - start))] = True
     return with_acs(lines, acceleration, centre_fraction, "binned")
+
+
+def bernoulli_mask(
+    width: int, acceleration: int, centre_fraction: float, rng: np.random.Generator
+) -> SamplingMask:
+    """Columns drawn independently, each with chance 1/R, and the ACS besides.
+
+    fastMRI's "random" has W / R columns in all; here the ACS does not count, so that outside of it
+    lines are as dense as in a lattice of R.
+
+    Args:
+        width: W.
+        acceleration: R.
+        centre_fraction: Share of ACS lines.
+        rng: One draw a column.
+
+    Returns:
+        The mask, of family "bernoulli".
+    """
+    lines = rng.random(width) < 1 / acceleration
+    return with_acs(lines, acceleration, centre_fraction, "bernoulli")
 
 
 def two_lattices_mask(

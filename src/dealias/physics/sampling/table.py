@@ -26,11 +26,13 @@ class MaskFamily:
         name: As recipes and the command line name it.
         draw: (H, W), acceleration, share of ACS lines and a generator to a mask.
         about: What it is, in a line.
+        axes: Of its masks, as `SamplingMask.axes` has them.
     """
 
     name: str
     draw: Draw
     about: str
+    axes: tuple[int, ...] = (-1,)
 
 
 def _lattice(hw: HW, rate: int, share: float, rng: Rng) -> SamplingMask:
@@ -65,13 +67,15 @@ FAMILIES: Table[MaskFamily] = Table(
         MaskFamily("magic_fraction", _magic_fraction, "the same, W / R lines in all"),
         MaskFamily("binned", lambda hw, rate, share, rng: density.binned_mask(
             hw[1], rate, share, rng), "one random line in every bin of R"),
+        MaskFamily("bernoulli", lambda hw, rate, share, rng: density.bernoulli_mask(
+            hw[1], rate, share, rng), "lines drawn independently with chance 1/R, and the ACS"),
         MaskFamily("two_lattices", lambda hw, rate, share, rng: density.two_lattices_mask(
             hw[1], rate, share, rng), "left and right lattices with starts of their own"),
         MaskFamily("partial_fourier", lambda hw, rate, share, rng: density.partial_fourier_mask(
             hw[1], rate, share, rng), "a lattice over three quarters of k-space"),
         MaskFamily("variable_density", density.variable_density_mask,
-                   "two phase encodes, samples denser towards the centre"),
+                   "two phase encodes, samples denser towards the centre", (-2, -1)),
         MaskFamily("poisson_disc", poisson_disc_mask,
-                   "two phase encodes, samples that keep their distance from each other"),
+                   "two phase encodes, samples that keep their distance from each other", (-2, -1)),
     ),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ from dealias.data.findings import Finding
 from dealias.physics.coils import rss
 from dealias.physics.fourier import fft, ifft
 from dealias.physics.sampling.snu import snu_mask
+from dealias.scan.scan import Cell, Geometry, Scan
 
 Spoil = Callable[[h5py.File], None]
 Z, C, H, W, TARGET = 3, 4, 28, 24, 20
@@ -80,6 +82,32 @@ def spoil(root: Path) -> Callable[..., Path]:
 def pair() -> Callable[..., tuple[Path, Path]]:
     """write_pair(folder, name, seed, masked=False)."""
     return write_pair
+
+
+@dataclass(frozen=True)
+class Ellipses:
+    """In memory: bright ellipses of another size and place on each slice, far from the edges."""
+
+    kspace_ZCHW: np.ndarray
+
+    def kspace(self, z: slice) -> np.ndarray:
+        return self.kspace_ZCHW[z]
+
+    def image(self, kind: str, z: slice) -> None:
+        return None
+
+
+@pytest.fixture
+def ellipses() -> Scan:
+    """Three slices of 112 x 96, targets of 96 x 88, seen by two coils."""
+    y, x = np.indices((112, 96)) - np.array([56, 48])[:, None, None]
+    inside = [((y - 2 * z) / (16 + z)) ** 2 + ((x + z) / (10 + z)) ** 2 < 1 for z in range(3)]
+    maps = np.stack([np.exp(1j * x / 30), 0.5 + x / 200])
+    bright = (1 + 0.002 * y) * np.array([1.0, 1.3, 0.8])[:, None, None]
+    images = 1e-4 * (np.stack(inside) * bright)[:, None] * maps
+    kspace = fft(torch.from_numpy(images.astype(np.complex64))).numpy()
+    return Scan("ellipses", kspace.shape, snu_mask(96, 4), True, Geometry((112, 96), (96, 88)),
+                Ellipses(kspace), Cell("brain", 4))  # fmt: skip
 
 
 @pytest.fixture

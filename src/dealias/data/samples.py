@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dealias.data.area import area_weight
+from dealias.data.augment import UNAUGMENTED, AugmentSettings, drawn
+from dealias.data.augment_slices import (
+    anatomy_of,
+    as_cached,
+    augmented,
+    refuse_another_target,
+    refuse_masked,
+    whole_kspace,
+)
 from dealias.data.narrow import refuse_cache
-from dealias.data.remask import MaskSettings, training_mask
+from dealias.data.remask import MaskSettings, mask_axes, refuse_mixture, training_mask
+from dealias.data.strength import Strengths
 from dealias.errors import DataError
 from dealias.metrics.foreground import THRESHOLDS, foreground
 from dealias.physics.sampling.mask import SamplingMask
+from dealias.physics.warp import UNMOVED, Transform
+from dealias.randomness import generator
 from dealias.scan.hybrid import Hybrid
 from dealias.scan.maps import espirit_maps
 from dealias.scan.measurement import Measurement, Needs, measure
@@ -96,6 +108,14 @@ class Batch:
         return replace(found, route=self.route)
 
 
+class Key(NamedTuple):
+    """Which sample: its place in the run, and how strongly its epoch varies samples."""
+
+    epoch: int
+    place: int
+    strengths: Strengths = Strengths()
+
+
 class Samples(Dataset[Sample]):
     """Slices of scans; an item is asked for by (epoch, index), so its draws can be counted.
 
@@ -105,18 +125,25 @@ class Samples(Dataset[Sample]):
         needs: What the network asks for.
         seed: The run's seed.
         area: Whether samples are told how much they count by their anatomy.
+        augment: How images are augmented.
 
     Raises:
-        DataError: The scans are cached and the cache does not serve the network.
+        DataError: The scans are cached and the cache does not serve the network or augmentation, or
+            they are masked and cannot be augmented.
+        SettingsError: The mixture of masks has none for the width of some scan.
     """
 
     def __init__(
         self, scans: Sequence[Scan], masks: MaskSettings, needs: Needs, seed: int,
-        area: bool = False,
+        area: bool = False, augment: AugmentSettings = UNAUGMENTED,
     ) -> None:  # fmt: skip
         self.scans, self.masks, self.needs, self.seed = tuple(scans), masks, needs, seed
-        refuse_cache(self.scans, needs, masks)
-        self.index = [(s, z) for s, scan in enumerate(self.scans) for z in range(scan.slices)]
+        self.augment = augment
+        refuse_cache(self.scans, needs, masks, augment)
+        refuse_masked(self.scans, augment)
+        refuse_mixture(masks, self.scans)
+        slices = [(s, z) for s, scan in enumerate(self.scans) for z in range(scan.slices)]
+        self.index = [place for place in slices for _ in range(masks.copies)]
         # of each scan once: workers, which are new ones each epoch, share what they find
         self._largest = _shared(len(self.scans)) if area else None
 
@@ -125,13 +152,8 @@ class Samples(Dataset[Sample]):
 
     def keys(self) -> list[Hashable]:
         """Shape of each sample, its mask's axes included: those of one shape may share a batch."""
-        stored = self.masks.kind == "stored"
         shapes = [
-            (
-                scan.shape[1:],
-                scan.geometry.target_hw,
-                scan.mask.axes if stored and scan.mask else (),
-            )
+            (scan.shape[1:], scan.geometry.target_hw, mask_axes(self.masks, scan))
             for scan in self.scans
         ]
         return [shapes[s] for s, _ in self.index]
@@ -146,20 +168,42 @@ class Samples(Dataset[Sample]):
             sizes.append(scan.shape[1] * rows * scan.shape[-1])
         return [sizes[s] for s, _ in self.index]
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The sample of (epoch, index)."""
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, int] | tuple[int, int, Strengths]) -> Sample:
+        """The sample of (epoch, index, strengths); both are 1 where they are not said."""
+        epoch, index, strengths = Key(*key)
         scan, z, near = self._place(index)
-        mask = training_mask(self.masks, scan, self.seed, epoch, index)
-        kspace_SCHW, hybrid = _measured(scan, near, self.needs)
-        target_HW = _target(scan, z)
-        data_range = scan.data_range or _volume_maximum(scan)
-        inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range)).float()
+        mask = training_mask(self.masks, scan, self.seed, epoch, index, strengths.masks)
+        transform = self._transform(scan, epoch, index, strengths.augment)
+        moved = transform != UNMOVED
+        kspace_SCHW, hybrid, target_HW, gain = self._read(scan, z, near, transform)
+        data_range = (scan.data_range or _volume_maximum(scan)) * gain
+        inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range, moved)).float()
         area = self._area_weight(index, inside_HW)
+        # images that came with the scan show what was not moved: they are made anew of k-space
+        stored = {} if moved else scan.stored(self.needs, mask, z)
         return Sample(
-            kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid,
-            scan.stored(self.needs, mask, z), self._maps(kspace_SCHW, mask, scan.name), area,
+            kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid, stored,
+            self._maps(kspace_SCHW, mask, scan.name), area,
         )  # fmt: skip
+
+    def _transform(self, scan: Scan, epoch: int, index: int, strength: float) -> Transform:
+        settings = self.augment.of(anatomy_of(scan))
+        if not settings.active:
+            return UNMOVED
+        rng = generator(self.seed, "augment", epoch, index)
+        return drawn(settings, strength, scan.geometry.encoded_hw, scan.geometry.target_hw, rng)
+
+    def _read(
+        self, scan: Scan, z: int, near: list[int], transform: Transform
+    ) -> tuple[Tensor, Hybrid | None, Tensor, float]:
+        """k-space, what belongs to a cache's rows, the target, and what the data range grows by."""
+        if transform == UNMOVED:
+            return *_measured(scan, near, self.needs), _target(scan, z), 1.0
+        target_hw = scan.geometry.target_hw
+        made = augmented(whole_kspace(scan, near), transform, self.augment, target_hw)
+        refuse_another_target(scan, z, made.before_HW)
+        rows = None if scan.cached is None else self.needs.rows(scan.shape[2], target_hw[0])
+        return *as_cached(made.kspace_SCHW, rows), made.target_HW, made.gain
 
     def _maps(self, kspace_SCHW: Tensor, mask: SamplingMask, name: str) -> Tensor | None:
         needs = self.needs
@@ -217,13 +261,14 @@ def _measured(scan: Scan, near: list[int], needs: Needs) -> tuple[Tensor, Hybrid
     if scan.cached is not None:
         rows = needs.rows(scan.shape[2], scan.geometry.target_hw[0])
         return scan.cached.hybrid(near, rows)
-    parts = [scan.kspace(z) for z in near]
-    return torch.from_numpy(np.concatenate(parts) if len(parts) > 1 else parts[0]), None
+    return whole_kspace(scan, near), None
 
 
-def _inside(scan: Scan, z: int, target_HW: Tensor, data_range: float) -> Array:
+def _inside(scan: Scan, z: int, target_HW: Tensor, data_range: float, moved: bool = False) -> Array:
     threshold = foreground_threshold(scan.cell, data_range)
-    known_HW = None if scan.cached is None else scan.cached.foreground(z, threshold)
+    known_HW = None
+    if scan.cached is not None and not moved:
+        known_HW = scan.cached.foreground(z, threshold)
     return foreground(target_HW.numpy(), threshold) if known_HW is None else known_HW
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from dealias.data.samples import Batch, Samples
+from dealias.data.strength import FULL, Strengths
 from dealias.engine.ranks import Ranks
 from dealias.randomness import torch_seed
 from dealias.training.loader import batches
@@ -82,7 +83,11 @@ def deal(
 
 
 def read(
-    samples: Samples, epoch: int, turns: Sequence[Turn], workers: int
+    samples: Samples,
+    epoch: int,
+    turns: Sequence[Turn],
+    workers: int,
+    strengths: Strengths = FULL,
 ) -> Iterator[tuple[Turn, Share]]:
     """Read this rank's batches of some steps.
 
@@ -93,6 +98,7 @@ def read(
         epoch: Of the run.
         turns: The steps.
         workers: Processes that read; 0 reads in this one.
+        strengths: How strongly this epoch varies samples.
 
     Yields:
         One share for each turn.
@@ -101,7 +107,8 @@ def read(
         DataError: A file cannot be used.
         HealthError: A worker died.
     """
-    stream = batches(samples, epoch, [group for turn in turns for group in turn.mine], workers)
+    mine = [group for turn in turns for group in turn.mine]
+    stream = batches(samples, epoch, mine, workers, strengths)
     for turn in turns:
         read = tuple(islice(stream, len(turn.mine)))
         places = range(turn.position + turn.start, turn.position + turn.stop)

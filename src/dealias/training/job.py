@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dealias.data.augment import UNAUGMENTED, AugmentSettings
 from dealias.data.remask import MaskSettings
 from dealias.engine.policies import MemoryPolicy
 from dealias.engine.ranks import ALONE, Ranks
@@ -57,6 +58,7 @@ class TrainingJob:
         recorded: Settings, as they go into each checkpoint's manifest.
         memory: The policy that was applied to the network; here it decides about the optimiser.
         ranks: Which train together; the first one writes.
+        augment: How images of training samples are augmented.
     """
 
     network: Network
@@ -77,3 +79,4 @@ class TrainingJob:
     recorded: dict[str, Any] = field(default_factory=dict)
     memory: MemoryPolicy = MemoryPolicy()
     ranks: Ranks = ALONE
+    augment: AugmentSettings = UNAUGMENTED

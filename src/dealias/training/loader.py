@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dealias.data.samples import Batch, Sample, Samples, collate
+from dealias.data.strength import FULL, Strengths
 from dealias.errors import HealthError, UserError
 
 WORKER_TIMEOUT = 600
@@ -21,7 +22,7 @@ class _Careful(Dataset[Sample | UserError]):
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample | UserError:
+    def __getitem__(self, key: tuple[int, int, Strengths]) -> Sample | UserError:
         try:
             return self.samples[key]
         except UserError as error:
@@ -29,7 +30,11 @@ class _Careful(Dataset[Sample | UserError]):
 
 
 def batches(
-    samples: Samples, epoch: int, groups: Sequence[tuple[int, ...]], workers: int
+    samples: Samples,
+    epoch: int,
+    groups: Sequence[tuple[int, ...]],
+    workers: int,
+    strengths: Strengths = FULL,
 ) -> Iterator[Batch]:
     """Batches in the given order; the number of workers changes nothing but the time.
 
@@ -38,6 +43,7 @@ def batches(
         epoch: Of the run.
         groups: Indices of each batch.
         workers: Processes; 0 reads in this one.
+        strengths: How strongly this epoch varies samples.
 
     Yields:
         One batch for each group.
@@ -46,7 +52,7 @@ def batches(
         DataError: A file cannot be used; the message names it.
         HealthError: A worker died.
     """
-    keys = [[(epoch, index) for index in group] for group in groups]
+    keys = [[(epoch, index, strengths) for index in group] for group in groups]
     loader: DataLoader[Sample | UserError] = DataLoader(
         _Careful(samples),
         batch_sampler=keys,

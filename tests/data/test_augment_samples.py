@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from dealias.config.compose import recipe_from
+from dealias.config.strict import read_yaml
 from dealias.data.augment import AugmentSettings, TransformSettings
 from dealias.data.augment_slices import augmented
 from dealias.data.cache import make_cache, plan_cache
@@ -20,15 +22,18 @@ from dealias.data.catalogue import open_split
 from dealias.data.keep import Keep
 from dealias.data.remask import MaskSettings
 from dealias.data.samples import Sample, Samples, collate
-from dealias.data.strength import Strengths
+from dealias.data.strength import Strengths, StrengthSettings
 from dealias.errors import DataError
 from dealias.metrics.foreground import foreground
 from dealias.physics.coils import rss
 from dealias.physics.fourier import ifft
 from dealias.physics.warp import Affine, Transform
+from dealias.runs.hooks import Hooks
+from dealias.runs.train import start
 from dealias.scan.maps import espirit_maps
 from dealias.scan.measurement import Needs
 from dealias.scan.scan import Scan
+from dealias.training.job import TrainingJob
 
 STORED = MaskSettings()
 FLIP = AugmentSettings(transforms=TransformSettings(flip_h=1))
@@ -202,3 +207,48 @@ def test_a_cache_too_narrow_for_what_moves_rows_is_refused(root: Path, tmp_path:
     with pytest.raises(DataError, match=r"rows 2 to 26 of 28; expected all rows.*augmentation"):
         Samples(scans, STORED, CROP, 1, augment=WARP)
     Samples(scans, STORED, CROP, 1, augment=AugmentSettings(knee=WARP.transforms))
+
+
+class Caught(Exception):
+    pass
+
+
+def begin(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> TrainingJob:
+    """The job that a recipe with these overrides comes to."""
+    jobs: list[TrainingJob] = []
+
+    def caught(job: TrainingJob) -> None:
+        jobs.append(job)
+        raise Caught
+
+    monkeypatch.setattr("dealias.runs.train.train", caught)
+    with pytest.raises(Caught):
+        start("varnet", root, out, [*TINY, *overrides], torch.device("cpu"), Hooks())
+    return jobs[0]
+
+
+TINY = ["network.cascades=1", "network.channels=2", "network.pools=1", "network.sens_pools=1"]
+OVERRIDES = ["augment.knee.flip_h=0.25", "augment.brain.max_shear=[1,2]",
+             "augment.strength.kind=linear", "augment.strength.until=9"]  # fmt: skip
+
+
+def test_a_recipes_augmentation_reaches_its_training(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = begin(root, tmp_path / "run", monkeypatch, *OVERRIDES)
+    assert job.augment.of("knee") == TransformSettings(flip_h=0.25)
+    assert job.augment.of("brain") == TransformSettings(max_shear=(1, 2))
+    assert job.augment.strength == StrengthSettings(kind="linear", until=9)
+    again = recipe_from(read_yaml(tmp_path / "run" / "settings.yaml"), [], "settings")
+    assert again.augment == job.augment
+    assert begin(root, tmp_path / "plain", monkeypatch).augment == AugmentSettings()
+
+
+def test_what_cannot_be_augmented_is_refused_before_anything_is_written(
+    root: Path, tmp_path: Path
+) -> None:
+    out, masked = tmp_path / "run", "data.train=leaderboard/acc4"
+    overrides = [*TINY, masked, "augment.transforms.flip_v=1"]
+    with pytest.raises(DataError, match="masked already; expected fully sampled"):
+        start("varnet", root, out, overrides, torch.device("cpu"), Hooks())
+    assert not out.exists()

@@ -77,6 +77,7 @@ def test_slope_sees_only_its_window_and_waits_until_it_is_full() -> None:
         ({"kind": "linear"}, "needs until"),
         ({"kind": "exponential", "delay": 9, "until": 9}, "after delay=9"),
         ({"kind": "slope", "steep": 0.1}, "steep must be below flat"),
+        ({"kind": "slope", "hold": 9}, "goes by the loss"),
         ({"kind": "points"}, "go together"),
         ({"points": [[0, 1]]}, "go together"),
         ({"kind": "points", "points": [[3, 0.1], [3, 0.2]]}, "in order"),

@@ -70,6 +70,8 @@ class StrengthSettings(BaseModel):
             raise ValueError(f"kind={self.kind} needs until, an epoch after delay={self.delay}")
         if self.kind == "slope" and not self.steep < self.flat:
             raise ValueError("steep must be below flat: a loss that falls faster is steeper")
+        if self.kind == "slope" and self.hold is not None:
+            raise ValueError("hold keeps an epoch's strength, and kind=slope goes by the loss")
         if (self.kind == "points") != bool(self.points):
             raise ValueError("kind=points and points go together: set both or neither")
         if any(right[0] <= left[0] for left, right in pairwise(self.points)):

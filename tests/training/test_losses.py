@@ -130,6 +130,7 @@ def test_what_an_epoch_switches_on() -> None:
     settings = LossSettings(terms=later, area_from_epoch=2, foreground_from_epoch=1)
     assert settings.settled == 3
     assert LossSettings(area_from_epoch=2, foreground_from_epoch=4).settled == 4
+    assert LossSettings(area_from_epoch=6).settled == 6
     assert LossSettings().settled == 0
 
 

@@ -59,8 +59,8 @@ CASES: dict[str, tuple[list[int], dict[str, Any], dict[str, Any]]] = {
     "clipping": ([3], {"clip_norm": 0.1}, {}),
     "a moving average of the weights": ([3, 9], {"ema": 0.9}, {}),
     "nadam in two groups, plateau, a mean of epochs": (
-        # the ninth poll is in a validation: the weights of the epoch must count once
-        [9, 5],
+        # first in a validation, whose epoch counts once; then when two epochs count
+        [9, 13],
         {"optimiser": OptimiserSettings(name="nadam", lr=1e-2, weight_decay=0.1, decay_all=False),
          "schedule": ScheduleSettings(name="plateau", patience=0, threshold=0.9, gamma=0.5),
          "average": {"kind": "swa"}, "epochs": 3}, {},

@@ -61,25 +61,28 @@ def test_what_cannot_be_paired_is_refused() -> None:
     assert cell.ci95 is None and total.ci95 is None and not total.distinguishable
 
 
-def test_the_interval_covers_over_other_seeds_and_other_people() -> None:
+@pytest.mark.parametrize(("of_seeds", "of_people"), [(0.002, 0.002), (0.0002, 0.004)])
+def test_the_interval_covers_over_other_seeds_and_other_people(
+    of_seeds: float, of_people: float
+) -> None:
     rng = np.random.default_rng(430)
-    seeds, people, trials, effect = 3, 16, 400, 0.0
+    seeds, people, trials = 3, 16, 300
     blank = {(f"v{i}", KNEE4): [0.0] for i in range(people)}
     covered = naive = 0
     for _ in range(trials):
         # what a training gives by chance it gives everybody alike
-        chance = 0.002 * rng.standard_normal((seeds, 1))
-        person = 0.002 * rng.standard_normal((1, people))
-        gains = effect + chance + person + 0.001 * rng.standard_normal((seeds, people))
+        chance = of_seeds * rng.standard_normal((seeds, 1))
+        person = of_people * rng.standard_normal((1, people))
+        gains = chance + person + 0.001 * rng.standard_normal((seeds, people))
         runs = [scores({key: [g] for key, g in zip(blank, one, strict=True)}) for one in gains]
         total = effects([scores(blank)] * seeds, runs)[-1]
         assert total.ci95 is not None
         covered += not total.distinguishable
         half = 1.96 * gains.std(ddof=1) / np.sqrt(gains.size)
         naive += abs(gains.mean()) <= half
-    assert covered / trials >= 0.93
+    assert 0.91 <= covered / trials <= 0.98
     # all pairs taken for independent ones promise as much, and keep far less
-    assert naive / trials < 0.7
+    assert naive / trials < 0.85
 
 
 def test_a_spread_by_its_closed_form() -> None:

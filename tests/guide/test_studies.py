@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_the_commands_run_as_they_are_shown(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # a new interpreter takes seconds to start; the slow test below has two of them
-    monkeypatch.setattr(repro, "METHOD", "fork")
+    monkeypatch.setattr(repro, "CONTEXT", get_context("fork"))
     monkeypatch.chdir(data.parent)
     text = PAGE.read_text()
     (recipe,) = re.findall(r"```yaml\n# small.yaml\n(.*?)```", text, flags=re.DOTALL)
@@ -89,7 +90,7 @@ def test_another_training_has_exit_code_5_and_says_where(
 def test_what_goes_wrong_in_a_process_is_said_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repro, "METHOD", "fork")
+    monkeypatch.setattr(repro, "CONTEXT", get_context("fork"))
     with pytest.raises(DataError, match="split 'train'"):
         repro.twice(repro.Request("demo", tmp_path / "none"))
     monkeypatch.setattr(repro, "_train", lambda sender, request: os._exit(9))

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from dealias.cli.study_table import ablation_lines
+from dealias.config.compose import load_recipe
+from dealias.config.schema import Recipe
 from dealias.data.simulate import SimulateSettings, simulate
 from dealias.errors import DataError, SettingsError
 from dealias.evaluation.effect import Effect
@@ -104,6 +106,33 @@ def test_seeds_differ_and_are_scored_alike(
         noise_of([one, model_scores(folder, scans, recipe, torch.device("cpu"))])
 
 
+def test_all_seeds_are_scored_through_the_masks_of_one(
+    study: Study,
+    finished: dict[str, tuple[Scores, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blind = [replace(scan, mask=None) for scan in series.open_split(study.data, "val")]
+    by_seed = []
+    for seed in (430, 431):
+        overrides = [*SMALL, "masks.kind=random", f"training.seed={seed}"]
+        recipe, cpu = load_recipe("demo", overrides), torch.device("cpu")
+        one, again = (model_scores("zero-filled", blind, recipe, cpu) for _ in range(2))
+        assert one == again
+        by_seed.append(one.total)
+    # so a seed of its own for each run would score each on another problem
+    assert by_seed[0] != by_seed[1]
+    seeds = []
+
+    def score(folder: Path, scans: object, recipe: Recipe, device: object) -> Scores:
+        seeds.append((folder.name, recipe.training.seed))
+        return finished[AS_IT_IS][1]
+
+    (study.folder(Arm(AS_IT_IS), 431) / "evaluations" / "val" / "scores.json").unlink()
+    monkeypatch.setattr(series, "model_scores", score)
+    assert run_study(study, [Arm(AS_IT_IS)]) == finished
+    assert seeds == [("seed-431", 430)]
+
+
 def test_a_folder_of_another_study_is_refused(
     study: Study, finished: dict[str, tuple[Scores, ...]], data: Path, tmp_path: Path
 ) -> None:
@@ -171,15 +200,15 @@ def test_a_gain_must_leave_out_0_and_exceed_the_noise(
 
 def test_each_shipped_technique_can_be_left_out_where_it_is_used() -> None:
     known = {one.name: one for one in techniques_from()}
-    uses = {name for name, one in known.items() if in_use(one, "demo", ())}
+    uses = {one.name for one in in_use(list(known.values()), "demo", ())}
     assert uses == {"foreground", "clipping"}
-    assert not in_use(known["foreground"], "unet", ())
+    assert in_use([known["foreground"]], "unet", ()) == ()
     every = [
         "loss.area=true", "augment.transforms.flip_h=0.5", "augment.interpolation=band-limited",
         "masks.mixture=[{kind: random}]", "masks.probability.maximum=0.5",
         "masks.each_acceleration=true", "training.ema=0.9",
     ]  # fmt: skip
-    assert all(in_use(one, "demo", every) for one in known.values())
+    assert in_use(list(known.values()), "demo", every) == tuple(known.values())
 
 
 def test_overrides_of_stages_that_say_the_same_are_no_technique(tmp_path: Path) -> None:
@@ -187,12 +216,8 @@ def test_overrides_of_stages_that_say_the_same_are_no_technique(tmp_path: Path) 
         "network: {name: varnet}\n"
         "stages: {base: {set: [loss.area=true]}, more: {start: 'base:last'}}\n"
     )
-    area, clipping = (
-        next(one for one in techniques_from() if one.name == name) for name in ("area", "clipping")
-    )
-    recipe = str(tmp_path / "mine.yaml")
-    assert in_use(area, recipe, ())
-    assert not in_use(clipping, recipe, ())
+    found = in_use(techniques_of(["area", "clipping"]), str(tmp_path / "mine.yaml"), ())
+    assert [one.name for one in found] == ["area"]
 
 
 def test_what_without_names(tmp_path: Path) -> None:

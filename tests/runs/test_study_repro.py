@@ -80,11 +80,11 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scan, ...]:
 
 @pytest.fixture
 def trained(scans: tuple[Scan, ...], tmp_path: Path) -> Callable[..., Trace]:
-    """trained(plant, steps=3, memory=...) -> what the training of a planted network did."""
+    """trained(plant, steps=2, memory=...) -> what the training of a planted network did."""
     count = iter(range(100))
 
     def run(
-        plant: Plant = lambda network: None, steps: int = 3, memory: MemoryPolicy | None = None,
+        plant: Plant = lambda network: None, steps: int = 2, memory: MemoryPolicy | None = None,
         watch: bool = True, **training: Any,
     ) -> Trace:  # fmt: skip
         torch.manual_seed(0)
@@ -125,10 +125,10 @@ def test_seeded_dropout_repeats(trained: Callable[..., Trace]) -> None:
         wrap(network, PLACE, nn.Dropout(0.3))
 
     one, other = trained(plant), trained(plant)
-    assert len(one.steps) == 3 and all(len(step.events) > 50 for step in one.steps)
+    assert len(one.steps) == 2 and all(len(step.events) > 50 for step in one.steps)
     assert first_difference(one, other) is None
-    assert len({step.weights for step in one.steps}) == 3
-    found = first_difference(one, trained(plant, seed=1))
+    assert len({step.weights for step in one.steps}) == 2
+    found = first_difference(one, trained(plant, steps=1, seed=1))
     assert found is not None and found.step == 1
 
 
@@ -155,7 +155,7 @@ def test_a_gradient_of_no_seed_is_named(
     def plant(network: Network) -> None:
         wrap(network, PLACE, NoisyGradient.apply)
 
-    one, other = (trained(plant, memory=memory) for _ in range(2))
+    one, other = (trained(plant, steps=1, memory=memory) for _ in range(2))
     found = first_difference(one, other)
     assert found is not None
     assert (found.step, found.module) == (1, PLACE)

@@ -93,12 +93,12 @@ def ablate(
     Raises:
         UserError: As for `run_study`.
     """
-    used = {one: in_use(one, study.recipe, study.overrides) for one in techniques}
-    arms = {one: Arm(f"without-{one.name}", one.without) for one, uses in used.items() if uses}
+    used = in_use(techniques, study.recipe, study.overrides)
+    arms = {one: Arm(f"without-{one.name}", one.without) for one in used}
     found = run_study(study, [Arm(AS_IT_IS), *arms.values()], progress, warn)
     whole, noise = found[AS_IT_IS], noise_of(found[AS_IT_IS])
     rows = [row for one, arm in arms.items() for row in _rows(one, whole, found[arm.name], noise)]
-    unused = tuple(one.name for one, uses in used.items() if not uses)
+    unused = tuple(one.name for one in techniques if one not in used)
     return Ablation(noise, tuple(rows), unused)
 
 

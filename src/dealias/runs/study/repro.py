@@ -30,7 +30,7 @@ from dealias.runs.train import start
 from dealias.training.job import Progress
 
 OPTIMISER = "the optimiser"
-METHOD = "spawn"
+CONTEXT = get_context("spawn")
 """How a process is made: a fork would inherit what the first training is not to hand on."""
 State = dict[str, npt.NDArray[Any]]
 
@@ -201,9 +201,8 @@ def _plain(tensor: torch.Tensor) -> npt.NDArray[Any]:
 def _in_a_process(
     request: Request, progress: Callable[[int], None], warn: Callable[[str], None]
 ) -> Trace:
-    context = get_context(METHOD)
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(sender, request))
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_train, args=(sender, request))
     process.start()
     sender.close()
     try:

@@ -95,22 +95,28 @@ def techniques_of(texts: Sequence[str]) -> tuple[Technique, ...]:
     return checked(TechniquesFile, {"techniques": found}, "--without").techniques
 
 
-def in_use(technique: Technique, recipe: str, overrides: Sequence[str]) -> bool:
-    """Whether a recipe computes anything else without a technique.
+def in_use(
+    techniques: Sequence[Technique], recipe: str, overrides: Sequence[str]
+) -> tuple[Technique, ...]:
+    """Those techniques without which a recipe computes anything else.
 
     Args:
-        technique: Which.
+        techniques: To choose from.
         recipe: A recipe's name or path.
         overrides: Changes of its settings.
 
     Raises:
-        SettingsError: The recipe cannot do without it.
+        SettingsError: The recipe cannot do without one of them.
     """
     plain = load_recipe(recipe, list(overrides))
-    if technique.needs is not None and not _has(plain, technique.needs):
-        return False
-    changed = load_recipe(recipe, [*overrides, *technique.without])
-    return _computed(plain) != _computed(changed)
+    known = _computed(plain)
+
+    def used(one: Technique) -> bool:
+        if one.needs is not None and not _has(plain, one.needs):
+            return False
+        return bool(_computed(load_recipe(recipe, [*overrides, *one.without])) != known)
+
+    return tuple(one for one in techniques if used(one))
 
 
 def _has(recipe: Recipe, path: str) -> bool:

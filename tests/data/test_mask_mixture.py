@@ -114,6 +114,17 @@ def test_the_strength_is_the_chance_of_another_mask_and_nothing_else() -> None:
     assert all(mask.offset == 1 for mask in found[0.0])
 
 
+def test_what_is_mixed_is_thinned_as_often_as_what_is_not() -> None:
+    """At strength one half, with a drop of one half: 1/8 are both, and half of them mixed."""
+    own, count = snu_mask(96, 4), 1000
+    found = drawn(count, scan(mask=own), 0.5, mixture=[{"kind": "equispaced"}], exclude="snu",
+                  accelerations=[4], drop={"probability": 0.5})  # fmt: skip
+    # whole masks have an offset, and the public rule's is no mixed one's
+    whole = Counter(mask == own for mask in found if mask.offset is not None)
+    assert_binomial(whole[True], count, 0.5 * 0.75)
+    assert_binomial(whole[False], count, 0.5 * 0.75)
+
+
 def test_a_schedule_reaches_the_samples_with_their_index() -> None:
     """SMaRtIfy's helper: none before epoch 15, (1 - e^(-(t - 15)/2)) / (1 - e^-5) until 25."""
     rule = {"kind": "exponential", "delay": 15, "until": 25}

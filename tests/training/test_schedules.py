@@ -191,6 +191,20 @@ def told(monkeypatch: pytest.MonkeyPatch, totals: list[float]) -> None:
     monkeypatch.setattr(loop, "validate", validate)
 
 
+def test_a_cosine_falls_within_epochs(make_job: Make) -> None:
+    job = make_job("run", S(name="cosine"))
+    train(replace(job, train_scans=job.train_scans[:1]))
+    # of two steps in each of two epochs, the last begins after half of its epoch
+    wanted = [job.optimiser.lr * 0.5 * (1 + np.cos(np.pi * share / 4)) for share in (1, 3)]
+    np.testing.assert_allclose(trained_rates(job), wanted, rtol=1e-12)
+
+
+def trained_rates(job: TrainingJob) -> list[float]:
+    """Rate of the last step of each epoch."""
+    rows = [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
+    return [row["lr"] for row in rows if row["kind"] == "train"]
+
+
 def test_a_run_is_slowed_when_its_validation_stalls(
     make_job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,9 +212,8 @@ def test_a_run_is_slowed_when_its_validation_stalls(
     schedule = S(name="plateau", gamma=0.5, patience=0)
     job = make_job("run", schedule, epochs=4)
     train(replace(job, train_scans=job.train_scans[:1]))
-    rows = [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
     lr = job.optimiser.lr
-    assert [row["lr"] for row in rows if row["kind"] == "train"] == [lr, lr, lr, lr / 2]
+    assert trained_rates(job) == [lr, lr, lr, lr / 2]
 
 
 def test_what_follows_the_validation_needs_one(make_job: Make) -> None:

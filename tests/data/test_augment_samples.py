@@ -24,6 +24,7 @@ from dealias.data.remask import MaskSettings
 from dealias.data.samples import Sample, Samples, collate
 from dealias.data.strength import Strengths, StrengthSettings
 from dealias.errors import DataError
+from dealias.io.cached import CachedVolume
 from dealias.metrics.foreground import foreground
 from dealias.physics.coils import rss
 from dealias.physics.fourier import ifft
@@ -44,7 +45,7 @@ WARP = AugmentSettings(
     interpolation="bicubic",
 )
 NONE, FULL = Strengths(0), Strengths(1)
-PLAIN, CROP = Needs(), Needs(readout_crop=2)
+PLAIN, CROP = Needs(), Needs(readout_crop=1)
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def test_stored_images_are_not_those_of_a_moved_slice(
     assert torch.equal(m.priors["grappa"], made.priors["grappa"])
 
 
-@pytest.mark.parametrize(("augment", "keep"), [(WARP, Keep("all")), (FLIP, Keep(2))])
+@pytest.mark.parametrize(("augment", "keep"), [(WARP, Keep("all")), (FLIP, Keep(rows=23))])
 def test_a_cached_scan_is_augmented_as_its_files_are(
     augment: Any, keep: Keep, root: Path, tmp_path: Path
 ) -> None:
@@ -199,6 +200,18 @@ def test_a_cached_scan_is_augmented_as_its_files_are(
     torch.testing.assert_close(b.target_BHW, a.target_BHW, rtol=1e-5, atol=1e-10)
     assert torch.equal(b.foreground_BHW, a.foreground_BHW)
     torch.testing.assert_close(b.range_B, a.range_B)
+
+
+def test_a_caches_foreground_is_not_that_of_a_moved_slice(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_cache(plan_cache(root, Keep("all")), tmp_path / "cache")
+    none = np.zeros((20, 20), bool)
+    monkeypatch.setattr(CachedVolume, "foreground", lambda self, z, threshold: none)
+    scan = open_split(tmp_path / "cache", "train")[0]
+    assert not sample(scan, FLIP, strengths=NONE).foreground_HW.any()
+    flipped = sample(open_split(root, "train")[0], FLIP)
+    assert torch.equal(sample(scan, FLIP).foreground_HW, flipped.foreground_HW)
 
 
 def test_a_cache_too_narrow_for_what_moves_rows_is_refused(root: Path, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from dealias.models.varnet import VarNetSettings
 from dealias.physics.sampling.snu import snu_mask
 from dealias.runs.beginning import Beginning, Fit, freeze, refuse_misfit
 from dealias.runs.cells import cells_of, masks_in, trained_in, validated_in
+from dealias.runs.finish import checkpoint_of
+from dealias.runs.folder import StageFolder
 from dealias.runs.jobs import planned
 from dealias.scan.measurement import Needs, measure
 from dealias.scan.scan import Cell, Geometry, Scan
@@ -195,3 +197,19 @@ def test_a_cells_scans_follow_from_how_they_are_masked() -> None:
         cells_of((*scans, scan("d", None)), own)
     with pytest.raises(DataError, match="plain word"):
         cells_of((scan("e", Cell("../brain", 4)),), own)
+
+
+def test_which_checkpoint_is_picked(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path)
+    checkpoints = tmp_path / "checkpoints"
+    for name in ("000001", "000002"):
+        (checkpoints / name).mkdir(parents=True)
+    (checkpoints / "latest").write_text("000002\n")
+    # nothing was validated
+    assert checkpoint_of(folder, "best", print).name == "000002"
+    (checkpoints / "best").write_text("000001\n")
+    names = [checkpoint_of(folder, pick, print).name for pick in ("best", "best@cell", "last")]
+    assert names == ["000001", "000001", "000002"]
+    (checkpoints / "latest").unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        checkpoint_of(folder, "last", print)

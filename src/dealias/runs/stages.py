@@ -35,7 +35,7 @@ from dealias.training.checkpoint import STATE, read_checkpoint
 from dealias.training.facts import manifest_of
 from dealias.training.stops import Stopped
 
-HOW = ("workers", "save_minutes", "keep_last", "threads")
+HOW = ("workers", "save_minutes", "keep_last", "threads", "tensorboard")
 """Settings of `training` that say how a machine works, and not what it computes."""
 Train = Callable[[Job, StageFolder, Hooks, Mapping[str, Tensor] | None, dict[str, Any]], None]
 

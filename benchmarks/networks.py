@@ -4,13 +4,17 @@ r"""A network against the code it was published in: time and memory of inference
         --script tests/parity/dircn.py --source CHECKOUT --case dircn-published --size 8x320x320
 
 The script is one that `docs/parity.md` tells of: it knows how the published network is made and
-called. Same weights, same k-space and mask, float32, the loss is the sum of the image. Ours keeps
-everything, and in another row recomputes cascades, blocks, and coils one at a time.
+called. Same weights, same k-space and mask, float32, the loss is the sum of the image. On a CPU the
+published code is timed in a process of its own, as its users run it. Ours keeps everything; in
+another row it recomputes cascades, two coils at a time; in the last blocks as well, coils one at a
+time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import runpy
 import subprocess
 import sys
@@ -23,22 +27,40 @@ import torch
 from torch import Tensor, nn
 
 import golden
+from apart import AS_FOUND, Apart
 from dealias.engine.allocator import taken
 from dealias.engine.policies import MemoryPolicy
 from dealias.errors import SettingsError
 from dealias.models.table import build_network
+from dealias.physics.sampling.mask import SamplingMask
 from dealias.scan.measurement import measure
 from record import facts, result_options, save
 from rows import LEANEST, OFFICIAL
 from shared import maps_for
 from varnet import tell
-from versus import interleaved
+from versus import CPU, interleaved, timed
 from where import device_options, started
 
 MODES = ("inference", "training")
 CENTRE = 0.08
 """Share of the lines that are ACS lines."""
+POLICIES = {
+    "all kept": MemoryPolicy(),
+    "recompute": MemoryPolicy(cascades="recompute", coils=2),
+    "leanest": LEANEST,
+}
 Call = Callable[[], Tensor]
+
+
+class Published(Apart):
+    """The published network in a process of its own, which keeps no memory that it frees."""
+
+    def __init__(self, mode: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *sys.argv[1:], "--serve", mode],
+            env={**AS_FOUND, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
 
 
 def step(call: Call, network: nn.Module, mode: str) -> None:
@@ -50,21 +72,30 @@ def step(call: Call, network: nn.Module, mode: str) -> None:
         network.zero_grad(set_to_none=True)
 
 
-def both(case: Any, kspace: Tensor) -> dict[str, tuple[nn.Module, Call]]:
-    """The published network and ours with its weights, by row."""
-    width = kspace.shape[-1]
+def sampling(width: int) -> SamplingMask:
+    """Every fourth line, and the ACS lines."""
     half = max(2, round(CENTRE * width / 2))
-    recipe = {"width": width, "every": 4, "first": 1, "acs": [width // 2 - half, width // 2 + half]}
-    mask = golden.mask(recipe)
+    acs = [width // 2 - half, width // 2 + half]
+    return golden.mask({"width": width, "every": 4, "first": 1, "acs": acs})
+
+
+def published(case: Any, kspace: Tensor) -> tuple[nn.Module, Call]:
+    """The published network and its call."""
+    mask = sampling(kspace.shape[-1])
     masked = torch.where(torch.tensor(mask.lines), kspace, 0)
     theirs = case.make().float()
-    rows = {OFFICIAL: (theirs, partial(case.call, theirs, masked, mask))}
-    for name, policy in (("all kept", MemoryPolicy()), ("leanest", LEANEST)):
+    return theirs, partial(case.call, theirs, masked, mask)
+
+
+def both(case: Any, kspace: Tensor) -> dict[str, tuple[nn.Module, Call]]:
+    """The published network and ours with its weights, by row."""
+    mask = sampling(kspace.shape[-1])
+    rows = {OFFICIAL: published(case, kspace)}
+    theirs = rows[OFFICIAL][0]
+    for name, policy in POLICIES.items():
         network = build_network(case.settings)
         network.load_state_dict(case.published.convert(dict(theirs.named_parameters())))
-        try:
-            policy.apply(network)
-        except SettingsError:  # it has no coils, or no cascades
+        if not apply(policy, network):
             continue
 
         def call(network: Any = network) -> Tensor:
@@ -77,6 +108,18 @@ def both(case: Any, kspace: Tensor) -> dict[str, tuple[nn.Module, Call]]:
     return rows
 
 
+def apply(policy: MemoryPolicy, network: nn.Module) -> bool:
+    """Apply a policy as far as the network has coils and cascades; not if nothing is left of it."""
+    less = policy.model_copy(update={"coils": None})
+    for one in (policy, less, MemoryPolicy(blocks=policy.blocks)):
+        try:
+            one.apply(network)
+        except SettingsError:
+            continue
+        return one != MemoryPolicy() or policy == MemoryPolicy()
+    return False
+
+
 def chosen(script: str, source: Path, name: str) -> Any:
     """The case of that name, of a script that the published code can be imported for."""
     sys.path.insert(0, str(source))
@@ -84,14 +127,31 @@ def chosen(script: str, source: Path, name: str) -> Any:
     return {one.name: one for one in cases}[name]
 
 
+def given(arguments: argparse.Namespace) -> tuple[Any, Tensor]:
+    """The case, and k-space of the size that is asked for."""
+    case = chosen(arguments.script, arguments.source, arguments.case)
+    coils, height, width = map(int, arguments.size.split("x"))
+    shape = (1, case.shape[1], coils, height, width)
+    return case, golden.kspace(shape).to(torch.complex64)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """After one step that warms, a step of the published code for each line, and its seconds."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    network, call = published(*given(arguments))
+    once = partial(step, call, network, arguments.serve)
+    once()
+    for _ in sys.stdin:
+        print(json.dumps(timed(once, CPU)), flush=True)
+
+
 def main() -> None:
     """Measure, print, and write a result file."""
     parser = options()
     arguments, device = started(parser)
-    case = chosen(arguments.script, arguments.source, arguments.case)
-    coils, height, width = map(int, arguments.size.split("x"))
-    shape = (1, case.shape[1], coils, height, width)
-    rows = both(case, golden.kspace(shape).to(torch.complex64))
+    case, kspace = given(arguments)
+    rows = both(case, kspace)
     asked = ["git", "-C", str(arguments.source), "rev-parse", "HEAD"]
     commit = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
     results: dict[str, Any] = {"facts": facts(device), "commit": commit}
@@ -101,7 +161,9 @@ def main() -> None:
     print(results)
     for mode in MODES:
         steps = {name: partial(step, call, network, mode) for name, (network, call) in rows.items()}
-        spent = interleaved(steps, arguments.rounds, device)
+        alone = device.type == "cpu" and not arguments.together
+        timed_steps = {**steps, OFFICIAL: Published(mode)} if alone else steps
+        spent = interleaved(timed_steps, arguments.rounds, device)
         peaks = [
             one.peak for one in taken([partial(lambda s: s, s) for s in steps.values()], device)
         ]
@@ -123,10 +185,17 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--case", required=True, help="name of one of the script's cases")
     parser.add_argument("--size", default="8x320x320", help="coils x readout x phase encode")
+    parser.add_argument(
+        "--together", action="store_true", help="time the published code in this process as well"
+    )
+    parser.add_argument("--serve", choices=MODES, help=argparse.SUPPRESS)
     device_options(parser)
     result_options(parser, 5)
     return parser
 
 
 if __name__ == "__main__":
-    main()
+    if "--serve" in sys.argv:
+        serve(options().parse_args())
+    else:
+        main()

@@ -1,4 +1,4 @@
-"""Instance normalisation and LeakyReLU in one, against torch's own two."""
+"""Instance normalisation and activations in one, against torch's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dealias.models.layers.norm import normalised_leaky_relu
+from dealias.models.layers.norm import (
+    NONE,
+    RELU,
+    SILU,
+    Activation,
+    instance_norm,
+    normalised_activation,
+)
 
 SLOPE = 0.2
 FORMATS = [torch.contiguous_format, torch.channels_last]
 in_both_formats = pytest.mark.parametrize("memory_format", FORMATS, ids=["NCHW", "NHWC"])
+after = pytest.mark.parametrize("activation", [NONE, RELU, SLOPE, SILU])
 
 
 def plain(x: torch.Tensor) -> torch.Tensor:
@@ -18,7 +26,20 @@ def plain(x: torch.Tensor) -> torch.Tensor:
 
 
 def ours(x: torch.Tensor) -> torch.Tensor:
-    return normalised_leaky_relu(x, SLOPE)
+    return normalised_activation(x, SLOPE)
+
+
+def in_steps(
+    x: torch.Tensor, activation: Activation, weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None, added: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """What one function does, by torch's own; which refuse a single pixel."""
+    mean = x.mean((2, 3), keepdim=True)
+    y = (x - mean) / torch.sqrt(x.var((2, 3), correction=0, keepdim=True) + 1e-5)
+    if weight is not None and bias is not None:
+        y = y * weight[:, None, None] + bias[:, None, None]
+    y = y if added is None else y + added
+    return y * torch.sigmoid(y) if activation == SILU else torch.where(y > 0, y, y * activation)
 
 
 def images(dtype: torch.dtype, shape: tuple[int, ...] = (2, 5, 9, 14)) -> torch.Tensor:
@@ -42,6 +63,64 @@ def test_values_and_gradients_are_those_of_the_two(memory_format: torch.memory_f
         # each channel has a scale of its own, and so has its gradient
         size = wanted.abs().amax((2, 3), keepdim=True)
         assert float(((found - wanted) / size).abs().max()) < 1e-10
+
+
+@in_both_formats
+@after
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("shape", [(2, 5, 9, 14), (1, 1, 7, 5), (3, 2, 1, 1), (2, 3, 1, 6)])
+def test_all_that_comes_after_is_exact(
+    memory_format: torch.memory_format, activation: Activation, affine: bool, residual: bool,
+    shape: tuple[int, ...],
+) -> None:  # fmt: skip
+    """The value and the gradients of all that goes in; of means a hundred times the deviation."""
+    rng = torch.Generator().manual_seed(11)
+    # no weight is 0 and some are: what is normalised must not be sought in what comes out
+    weight = torch.tensor([0.0, 1.5, -2.0, 0.3, 1.0], dtype=torch.float64)[: shape[1]]
+    bias = torch.tensor([0.5, 0.0, -1.0, 2.0, 0.1], dtype=torch.float64)[: shape[1]]
+    x, other, towards = torch.randn(3, *shape, dtype=torch.float64, generator=rng).unbind(0)
+    given = [x * 3 + 300, weight, bias, other]
+    used = [True, affine, affine, residual]
+    results = []
+    for function in (in_steps, normalised_activation):
+        leaves = [
+            one.clone(memory_format=memory_format if one.ndim == 4 else torch.preserve_format)
+            .requires_grad_() if use else None
+            for one, use in zip(given, used, strict=True)
+        ]  # fmt: skip
+        out = function(leaves[0], activation, *leaves[1:])
+        there = [leaf for leaf in leaves if leaf is not None]
+        results.append([out.detach(), *torch.autograd.grad(out, there, towards)])
+        with torch.no_grad():
+            again = function(leaves[0], activation, *leaves[1:])
+        assert torch.equal(again, out)
+    for found, wanted in zip(*results, strict=True):
+        assert float((found - wanted).abs().max()) < 1e-10 * (1 + float(wanted.abs().max()))
+
+
+@after
+def test_what_is_kept(activation: Activation) -> None:
+    """Beside the output, which the next convolution keeps, one tensor at most."""
+    kept: list[torch.Tensor] = []
+    x, other = (images(torch.float32).requires_grad_() * 2 for _ in range(2))
+    weight, bias = (torch.ones(5, requires_grad=True) for _ in range(2))
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        outs = [
+            normalised_activation(x, activation),
+            normalised_activation(x, activation, weight, bias, other),
+        ]
+    large = {t.untyped_storage().data_ptr() for t in kept if t.numel() == x.numel()}
+    known = {one.untyped_storage().data_ptr() for one in (*outs, other)}
+    assert len(large - known) == 1 + (activation in (RELU, SILU))
+    assert x.untyped_storage().data_ptr() not in large
+
+
+def test_alone_it_leaves_its_input() -> None:
+    x = images(torch.float64)
+    before = x.clone()
+    assert torch.allclose(instance_norm(x), F.instance_norm(x), rtol=1e-10)
+    assert torch.equal(x, before)
 
 
 @in_both_formats
@@ -72,7 +151,7 @@ def test_only_the_output_is_kept() -> None:
     kept: list[torch.Tensor] = []
     x = images(torch.float32).requires_grad_() * 2
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        out = normalised_leaky_relu(x, SLOPE)
+        out = ours(x)
     large = {t.untyped_storage().data_ptr() for t in kept if t.numel() == x.numel()}
     assert large == {out.untyped_storage().data_ptr()}
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
+from dealias.models.layers.lines import laid_out
 from dealias.models.layers.reflect import reflected
 from dealias.models.network import Block, Network, NetworkSettings
 from dealias.physics.readout import centre_crop_or_pad
@@ -95,7 +96,7 @@ class ChallengeUnet(Network):
 
     def _cleaned(self, x: Tensor) -> Tensor:
         """(N, 1, H, W) to the same; where an odd size was halved, a row or column is reflected."""
-        skip = self.down(x)
+        skip = self.down(laid_out(x, torch.channels_last))
         x = self.up(self.middle(F.max_pool2d(skip, 2)))
         for axis in (-2, -1):
             x = reflected(x, axis, 0, skip.shape[axis] - x.shape[axis])

@@ -14,10 +14,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from dealias.models.layers.gated_unet import GatedUNet
+from dealias.models.layers.linked import Features
 from dealias.models.layers.linked_unet import LinkedUNet
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.pooled_unet import PooledUNet
-from dealias.models.layers.resxunet import Features, ResXUNet, Sizes
+from dealias.models.layers.resxunet import ResXUNet, Sizes
 from dealias.models.network import Cascade, MappedSettings, Network
 from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import (

@@ -18,8 +18,8 @@ from dealias.models.layers.alias_attention import AliasAttention
 from dealias.models.layers.border import Border
 from dealias.models.layers.convolution import Conv2d
 from dealias.models.layers.feature_unet import FeatureConvolutions, FeatureRefiner, FeatureUNet
-from dealias.models.layers.instance_norm import instance_norm
 from dealias.models.layers.lska import GateKind, Kernel, LargeKernelBlock
+from dealias.models.layers.norm import instance_norm
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.layers.psf_attention import PSFAttention, psf_anchors
 from dealias.models.layers.unet import ConvBlock, UNet
@@ -155,7 +155,9 @@ class Codec(nn.Module):
     def encode(self, x_B1HW: Tensor, moments: Moments) -> Tensor:
         """(B, 1, H, W) complex to (B, features, H, W) real."""
         safe = torch.where(moments.std == 0, torch.ones_like(moments.std), moments.std)
-        return self.encoder((_channels(x_B1HW) - moments.mean) / safe)
+        scaled = (_channels(x_B1HW) - moments.mean) / safe
+        # all that features go through is faster where channels come last
+        return self.encoder(scaled.contiguous(memory_format=torch.channels_last))
 
     def decode(self, features: Tensor, moments: Moments) -> Tensor:
         """(B, features, H, W) real to (B, 1, H, W) complex."""

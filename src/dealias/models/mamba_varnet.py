@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from dealias.models.layers.mamba_stage import MambaSizes
-from dealias.models.layers.normalise import NormalisedDenoiser
-from dealias.models.layers.unet import UNet
-from dealias.models.mambarecon import UnrolledMamba
-from dealias.models.network import MappedSettings, Network
+from dealias.models.mambarecon import MambaSettings, Stages, UnrolledMamba
+from dealias.models.network import Network
 from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image, refine, soft_consistency
 from dealias.physics.sense import Sense
 from dealias.scan.measurement import Estimate, Measurement, Needs
 
-Count = Annotated[int, Field(ge=1, le=1024)]
-Stages = Annotated[int, Field(ge=1, le=100)]
 
-
-class MambaVarNetSettings(MappedSettings):
+class MambaVarNetSettings(MambaSettings):
     """Settings of the VarNet cascade around MambaRecon; the defaults are the published ones.
 
     Attributes:
         name: "mamba-varnet".
         cascades: Of VarNet, each around a whole MambaRecon.
-        stages: Of MambaRecon; after the last comes one more data consistency.
-        blocks: Of each stage.
-        features: Channels of a patch.
-        patch: Side of a patch in pixels.
-        states: Of each channel in a selective scan.
-        expand: Channels inside a block over those outside.
-        dropout: Probability, in training, that an item goes without the last block's residual
-            (stochastic depth); it grows linearly from 0 at the first block.
-        sens_channels: Of the sensitivity network's first level.
-        sens_pools: Its poolings.
+        stages: MambaRecon's iterations; after the last comes one more data consistency.
+        dropout: As of `MambaSettings`.
     """
 
     name: Literal["mamba-varnet"] = "mamba-varnet"
     cascades: Stages = 1
     stages: Stages = 6
-    blocks: Stages = 2
-    features: Count = 128
-    patch: Annotated[int, Field(ge=1, le=16)] = 2
-    states: Annotated[int, Field(ge=1, le=256)] = 16
-    expand: Annotated[int, Field(ge=1, le=8)] = 2
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    sens_channels: Count = 8
-    sens_pools: int = Field(default=4, ge=1, le=4)
 
     def sizes(self) -> MambaSizes:
         """Of each cascade's MambaRecon."""
-        return MambaSizes(
-            self.stages, self.blocks, self.features, self.patch, self.states, self.expand,
-            self.dropout,
-        )  # fmt: skip
+        return self._sizes(self.stages)
 
 
 class MambaVarNetCascade(nn.Module):
@@ -88,10 +65,7 @@ class MambaVarNet(Network):
     def __init__(self, settings: MambaVarNetSettings) -> None:
         super().__init__()
         self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
-        self.sensitivity = sensitivity(
-            settings.maps,
-            lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
-        )
+        self.sensitivity = sensitivity(settings.maps, settings.sens_denoiser)
         self.cascades = nn.ModuleList(
             MambaVarNetCascade(settings.sizes()) for _ in range(settings.cascades)
         )

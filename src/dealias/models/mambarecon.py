@@ -23,42 +23,57 @@ Count = Annotated[int, Field(ge=1, le=1024)]
 Stages = Annotated[int, Field(ge=1, le=100)]
 
 
-class MambaReconSettings(MappedSettings):
-    """Settings of MambaRecon; the defaults are the published configuration.
+class MambaSettings(MappedSettings):
+    """What networks around MambaRecon's blocks have in common.
 
     Attributes:
-        name: "mambarecon".
-        cascades: Unrolled iterations; after the last comes one more data consistency.
-        blocks: Of each cascade.
+        blocks: Of each iteration.
         features: Channels of a patch.
         patch: Side of a patch in pixels.
         states: Of each channel in a selective scan.
         expand: Channels inside a block over those outside.
         dropout: Probability, in training, that an item goes without the last block's residual
             (stochastic depth); it grows linearly from 0 at the first block.
-        maps: As of `MappedSettings`; "espirit" as published.
         sens_channels: Of the sensitivity network's first level, where maps are learned.
         sens_pools: Its poolings.
     """
 
-    name: Literal["mambarecon"] = "mambarecon"
-    cascades: Stages = 6
     blocks: Stages = 2
     features: Count = 128
     patch: Annotated[int, Field(ge=1, le=16)] = 2
     states: Annotated[int, Field(ge=1, le=256)] = 16
     expand: Annotated[int, Field(ge=1, le=8)] = 2
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    maps: Maps = "espirit"
     sens_channels: Count = 8
     sens_pools: int = Field(default=4, ge=1, le=4)
 
-    def sizes(self) -> MambaSizes:
-        """Of the iterations."""
+    def sens_denoiser(self) -> NormalisedDenoiser:
+        """Of the sensitivity network."""
+        return NormalisedDenoiser(UNet(2, 2, self.sens_channels, self.sens_pools))
+
+    def _sizes(self, iterations: int) -> MambaSizes:
         return MambaSizes(
-            self.cascades, self.blocks, self.features, self.patch, self.states, self.expand,
+            iterations, self.blocks, self.features, self.patch, self.states, self.expand,
             self.dropout,
         )  # fmt: skip
+
+
+class MambaReconSettings(MambaSettings):
+    """Settings of MambaRecon; the defaults are the published configuration.
+
+    Attributes:
+        name: "mambarecon".
+        cascades: Unrolled iterations; after the last comes one more data consistency.
+        maps: As of `MappedSettings`; "espirit" as published.
+    """
+
+    name: Literal["mambarecon"] = "mambarecon"
+    cascades: Stages = 6
+    maps: Maps = "espirit"
+
+    def sizes(self) -> MambaSizes:
+        """Of the iterations."""
+        return self._sizes(self.cascades)
 
 
 class MambaCascade(Cascade):
@@ -134,10 +149,7 @@ class MambaRecon(Network):
     def __init__(self, settings: MambaReconSettings) -> None:
         super().__init__()
         self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
-        self.sensitivity = sensitivity(
-            settings.maps,
-            lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),
-        )
+        self.sensitivity = sensitivity(settings.maps, settings.sens_denoiser)
         self.unrolled = UnrolledMamba(settings.sizes())
 
     def forward(self, measurement: Measurement) -> Estimate:

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dealias.models.layers.convolution import Conv2d
-from dealias.models.layers.instance_norm import instance_norm
+from dealias.models.layers.lines import laid_out_like
+from dealias.models.layers.norm import instance_norm
 from dealias.models.network import Block
 
 PERIOD = 10_000.0
@@ -38,7 +39,8 @@ class AliasAttention(Block):
         y = instance_norm(x)
         y = y + position_code(y.shape[-2], y.shape[-1], y)
         query, key, value = (self.around(own(y)) for own in (self.query, self.key, self.value))
-        return x + self.last(_each(query, key, value, accelerations))
+        found = laid_out_like(_each(query, key, value, accelerations), x)
+        return x + self.last(found)
 
 
 def _each(query: Tensor, key: Tensor, value: Tensor, counts: tuple[int, ...]) -> Tensor:
@@ -71,7 +73,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, count: int) -> Tensor:
     pads = (extra - extra // 2, extra // 2, 0, 0)
     # A: which alias, P: the position within one W / count
     query_NCHAP, key_NCHAP, value_NCHAP = (
-        F.pad(one, pads, mode="reflect").reshape(*one.shape[:3], count, -1)
+        (F.pad(one, pads, mode="reflect") if extra else one).reshape(*one.shape[:3], count, -1)
         for one in (query, key, value)
     )
     scores_NHPAD = torch.einsum("nchap,nchdp->nhpad", query_NCHAP, key_NCHAP)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
 from dealias.models.layers.dense_middle import DenseMiddle, Pattern
-from dealias.models.layers.norm import EPS
+from dealias.models.layers.norm import NONE, RELU, normalised_activation
 from dealias.models.network import Block
 
 SLOPE = 0.2
@@ -30,7 +30,7 @@ class ReluConvBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
         for convolution in (self.first, self.second):
-            x = torch.relu(_normalised(convolution(x)))
+            x = normalised_activation(convolution(x), RELU)
         return x
 
 
@@ -43,7 +43,7 @@ class ReluUpBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, 2H, 2W)."""
-        return torch.relu(_normalised(self.convolution(x)))
+        return normalised_activation(self.convolution(x), RELU)
 
 
 class AttentionGate(Block):
@@ -58,9 +58,10 @@ class AttentionGate(Block):
 
     def forward(self, guide: Tensor, skip: Tensor) -> Tensor:
         """Both (N, C, H, W); the skip, weighted."""
-        seen = torch.relu(_normalised(self.guide(guide)) + _normalised(self.skip(skip)))
-        mixed = torch.relu(_normalised(self.mix(seen)))
-        return skip * torch.sigmoid(_normalised(self.weigh(mixed)))
+        guiding = normalised_activation(self.guide(guide), NONE)
+        seen = normalised_activation(self.skip(skip), RELU, added=guiding)
+        mixed = normalised_activation(self.mix(seen), RELU)
+        return skip * torch.sigmoid(normalised_activation(self.weigh(mixed), NONE))
 
 
 class AttentionUNet(nn.Module):
@@ -75,6 +76,9 @@ class AttentionUNet(nn.Module):
         kernel: Side of the middle's transposed convolution.
         stride: Of it; kernel + stride is the side of the middle at the published size.
         dropout: Probability of dropping a value in the middle.
+
+    Attributes:
+        memory_format: Of everything inside, as in `layers.unet.UNet`.
     """
 
     def __init__(
@@ -102,9 +106,11 @@ class AttentionUNet(nn.Module):
         self.gates = nn.ModuleList(AttentionGate(width) for width in levels)
         self.decode = nn.ModuleList(ReluConvBlock(2 * width, width) for width in levels)
         self.last = Conv2d(channels, out_channels, 1, bias=False)
+        self.memory_format = torch.channels_last
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W); H and W are multiples of 2 to the number of poolings."""
+        x = x.contiguous(memory_format=self.memory_format)
         skips = []
         for block in self.down:
             x = block(x)
@@ -115,8 +121,3 @@ class AttentionUNet(nn.Module):
             x = up(x)
             x = decode(torch.cat([x, gate(x, skips.pop())], dim=1))
         return self.last(x)
-
-
-def _normalised(x: Tensor) -> Tensor:
-    """Instance normalisation without affine parameters; a single pixel becomes 0."""
-    return torch.group_norm(x, x.shape[1], eps=EPS)

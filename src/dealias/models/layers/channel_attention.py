@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dealias.models.layers.activated import prelu_convolution
+from dealias.models.layers.channels import channel_means, gated_sum
 from dealias.models.layers.convolution import Conv2d
 
 
@@ -28,9 +30,8 @@ class ChannelAttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
-        slope = self._activation[0].weight.to(x.dtype)
-        y = self.second(F.prelu(self.first(x), slope))
-        return x + y if self.gate is None else torch.addcmul(x, y, self.gate(y))
+        y = prelu_convolution(self.first(x), self._activation[0].weight, self.second)
+        return x + y if self.gate is None else gated_sum(x, y, self.gate(y))
 
 
 class Gate(nn.Module):
@@ -49,5 +50,4 @@ class Gate(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, 1, 1)."""
-        means = y.mean((-2, -1), keepdim=True)
-        return torch.sigmoid(self.excite(F.relu(self.squeeze(means))))
+        return torch.sigmoid(self.excite(F.relu(self.squeeze(channel_means(y)))))

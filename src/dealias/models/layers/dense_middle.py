@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dealias.models.layers.convolution import ConvTranspose2d
 from dealias.models.layers.linear import Linear
+from dealias.models.layers.lines import laid_out_like
 from dealias.models.network import Block
 
 
@@ -71,8 +72,7 @@ class DenseMiddle(Block):
         image: Tensor = self.spread(values.reshape(-1, x.shape[1], *self.cells))
         if image.shape != x.shape:
             image = F.interpolate(image, x.shape[-2:], mode="bilinear", align_corners=False)
-        last = x.is_contiguous(memory_format=torch.channels_last)
-        return image.contiguous(memory_format=torch.channels_last) if last else image
+        return laid_out_like(image, x)
 
 
 def pooled(x: Tensor, cells: tuple[int, int]) -> Tensor:

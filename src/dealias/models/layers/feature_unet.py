@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dealias.models.layers.alias_attention import AliasAttention
 from dealias.models.layers.convolution import Conv2d
-from dealias.models.layers.norm import normalised_leaky_relu
+from dealias.models.layers.norm import normalised_activation
 from dealias.models.layers.unet import SLOPE, ConvBlock, UpBlock
 from dealias.models.network import Block
 
@@ -60,7 +60,7 @@ class FeatureUNet(nn.Module):
         skips.pop()
         for up, decode in zip(reversed(self.up), reversed(self.decode), strict=True):
             x = decode(torch.cat([skips.pop(), up(x)], dim=1))
-        return normalised_leaky_relu(self.last(x), SLOPE)[..., :height, :width]
+        return normalised_activation(self.last(x), SLOPE)[..., :height, :width]
 
 
 class FeatureRefiner(nn.Module):
@@ -86,12 +86,14 @@ class FeatureConvolutions(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(N, features, H, W) to the same."""
         for convolution in (self.first, self.second):
-            x = normalised_leaky_relu(convolution(x), SLOPE)
+            x = normalised_activation(convolution(x), SLOPE)
         return x
 
 
 def _extended(x: Tensor, multiple: int) -> Tensor:
     """Reflect at the bottom and the right until H and W are multiples."""
     bottom, right = (-size % multiple for size in x.shape[-2:])
+    if not (bottom or right):
+        return x
     enough = bottom < x.shape[-2] and right < x.shape[-1]
     return F.pad(x, (0, right, 0, bottom), mode="reflect" if enough else "replicate")

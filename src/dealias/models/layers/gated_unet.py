@@ -6,14 +6,13 @@ Its gates are those of Oktay et al. 2018, arXiv:1804.03999, at the resolution of
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dealias.models.layers.affine_norm import AffineNorm
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
 from dealias.models.layers.dense_middle import DenseMiddle, Pattern
-from dealias.models.layers.pooled_unet import DoubleConvolution
-from dealias.models.layers.resxunet import Features
+from dealias.models.layers.norm import NONE, RELU
+from dealias.models.layers.pooled_unet import BottomedUNet, DoubleConvolution
 from dealias.models.network import Block
 
 LEVELS = 3
@@ -41,8 +40,8 @@ class Gate(nn.Module):
 
     def forward(self, decoded: Tensor, x: Tensor) -> Tensor:
         """Twice (N, C, H, W) to the same."""
-        both = F.relu(self.norm(self.decoded(decoded)) + self.norm(self.skip(x)))
-        return x * torch.sigmoid(self.score_norm(self.score(both)))
+        both = self.norm(self.skip(x), RELU, added=self.norm(self.decoded(decoded), NONE))
+        return x * torch.sigmoid(self.score_norm(self.score(both), NONE))
 
 
 class UpBlock(Block):
@@ -55,7 +54,7 @@ class UpBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, 2H, 2W)."""
-        return F.relu(self.norm(self.convolution(x)))
+        return self.norm(self.convolution(x), RELU)
 
 
 class DecoderLevel(Block):
@@ -71,8 +70,8 @@ class DecoderLevel(Block):
         return self.blocks(torch.cat([x, self.gate(x, skip), *earlier], dim=1))
 
 
-class GatedUNet(nn.Module):
-    """Encoder and decoder with gated skips, and one linear layer below that sees all of the image.
+class GatedUNet(BottomedUNet):
+    """Gated skips; H and W are multiples of 8.
 
     Args:
         in_channels: Channels of the input.
@@ -92,8 +91,7 @@ class GatedUNet(nn.Module):
         linked: bool = False,
         shown: bool = False,
     ) -> None:
-        super().__init__()
-        self.shown = shown
+        super().__init__(shown)
         widths = [channels * 2**level for level in range(LEVELS + 1)]
         ins = [in_channels, *widths[:-1]]
         self.down = nn.ModuleList(
@@ -104,20 +102,7 @@ class GatedUNet(nn.Module):
         self.decoder = nn.ModuleList(DecoderLevel(width, linked) for width in widths[:-1])
         self.last = Conv2d(channels, out_channels, 1, bias=False)
 
-    def forward(self, x: Tensor, earlier: Features = ()) -> Tensor | tuple[Tensor, Features]:
-        """(N, in, H, W) to (N, out, H, W), H and W multiples of 8; and its features, if shown.
-
-        Args:
-            x: Real.
-            earlier: Features of the cascade before, if this one is linked.
-        """
-        skips = [self.down[0](x)]
-        for block in list(self.down)[1:]:
-            skips.append(block(F.max_pool2d(skips[-1], 2)))
-        x = self.bottom(skips[-1])
-        features: list[Tensor] = []
-        for depth in reversed(range(LEVELS)):
-            x = self.decoder[depth](self.up[depth](x), skips[depth], *earlier[depth : depth + 1])
-            features.insert(0, x)
-        y = self.last(x)
-        return (y, tuple(features)) if self.shown else y
+    def level(self, depth: int, x: Tensor, skip: Tensor, *earlier: Tensor) -> Tensor:
+        """What a decoder level gives; depth 0 is full resolution."""
+        out: Tensor = self.decoder[depth](self.up[depth](x), skip, *earlier)
+        return out

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d
 from dealias.models.layers.layer_norm import LayerNorm
-from dealias.models.layers.norm import normalised_leaky_relu
+from dealias.models.layers.norm import normalised_activation
 from dealias.models.layers.swin import SwinLayer, linear
 from dealias.models.layers.unet import SLOPE, ConvBlock, UpBlock
 from dealias.models.network import Block
@@ -176,4 +176,4 @@ class DownBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, 2H, 2W) to (N, out, H, W)."""
-        return normalised_leaky_relu(self.convolution(x), SLOPE)
+        return normalised_activation(self.convolution(x), SLOPE)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from dealias.models.layers.attention_unet import ReluConvBlock
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
-from dealias.models.layers.instance_norm import instance_norm
+from dealias.models.layers.lines import laid_out
+from dealias.models.layers.norm import RELU, normalised_activation
 from dealias.models.layers.swin import SwinLayer
 from dealias.models.network import Block
 
@@ -111,7 +112,7 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_out, H, W) to the same."""
-        return self.leave(torch.relu(instance_norm(self.inner(self.enter(x)))))
+        return self.leave(normalised_activation(self.inner(self.enter(x)), RELU))
 
 
 class HybridScales(nn.Module):
@@ -140,7 +141,7 @@ class HybridScales(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """(N, 2, H, W) to the same; weights are (N, scales)."""
-        seen = x[:, : self.in_out].contiguous(memory_format=self.memory_format)
+        seen = laid_out(x[:, : self.in_out], self.memory_format)
         out = seen
         shares = weights.to(x.dtype)[:, :, None, None, None].unbind(1)
         for scale, share in zip(self.scales.values(), shares, strict=True):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dealias.models.layers.resxunet import Features
+from dealias.models.layers.linked import Features, decoded
 from dealias.models.layers.unet import ConvBlock, UNet
 
 
@@ -52,11 +52,11 @@ class LinkedUNet(UNet):
             x = block(x)
             skips.append(x)
             x = F.avg_pool2d(x, 2)
-        x = self.middle(x)
-        features: list[Tensor] = []
-        for up, decode in zip(self.up, self.decode, strict=True):
-            depth = len(skips) - 1
-            x = decode(torch.cat([up(x), skips.pop(), *earlier[depth : depth + 1]], dim=1))
-            features.insert(0, x)
-        y = self.last(x)
-        return (y, tuple(features)) if self.shown else y
+        features = decoded(self._level, self.middle(x), skips, earlier)
+        y = self.last(features[0])
+        return (y, features) if self.shown else y
+
+    def _level(self, depth: int, x: Tensor, *others: Tensor) -> Tensor:
+        up, decode = self.up[-1 - depth], self.decode[-1 - depth]  # the lowest is the first
+        out: Tensor = decode(torch.cat([up(x), *others], dim=1))
+        return out

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d
-from dealias.models.layers.instance_norm import instance_norm
+from dealias.models.layers.norm import NONE, normalised_activation
 from dealias.models.layers.unet import SLOPE
 from dealias.models.network import Block
 
@@ -99,7 +99,7 @@ class LargeKernelBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
-        y = self.attention(instance_norm(self.convolution(x)))
+        y = self.attention(normalised_activation(self.convolution(x), NONE))
         return self.dropout(F.leaky_relu(y, SLOPE))
 
 

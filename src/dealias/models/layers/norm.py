@@ -1,113 +1,205 @@
-"""Instance normalisation and LeakyReLU as one function that keeps its output alone."""
+"""Instance normalisation and the activation after it as one function that keeps little."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dealias.models.layers.lines import dense, image, is_last, lines, mean, spread
+
 EPS = 1e-5
 """Added to the variance, as nn.InstanceNorm2d does."""
+Activation = float | Literal["silu"]
+"""LeakyReLU, by the slope of its negative values; or SiLU."""
+NONE, RELU = 1.0, 0.0
+SILU: Literal["silu"] = "silu"
 
 
-def normalised_leaky_relu(x: Tensor, slope: float, eps: float = EPS) -> Tensor:
-    """LeakyReLU of instance normalisation without affine parameters (Ulyanov et al. 2016).
+def instance_norm(x: Tensor) -> Tensor:
+    """Each channel of each item minus its mean, over its standard deviation (Ulyanov et al. 2016).
 
-    The same function as F.leaky_relu(F.instance_norm(x), slope). Plain autograd keeps the input and
-    the output for the backward pass; this keeps the output, from which both follow, as LeakyReLU
-    can be undone. Means and variances are float32 or better.
+    Means and variances are float32 or better. For the backward pass the output alone is kept.
 
     Args:
-        x: (N, C, H, W) real, contiguous or channels-last, which the output is as well. It is
-            overwritten where no gradient is asked for.
-        slope: Of negative values, above 0.
-        eps: Added to the variance.
+        x: (N, C, H, W) real, contiguous or channels-last, which the output is as well.
 
     Returns:
         Same shape and dtype.
     """
-    if not (torch.is_grad_enabled() and x.requires_grad):
-        return _normalised(x, slope, eps, x)[0]
-    out: Tensor = _NormalisedLeakyReLU.apply(x, slope, eps)  # type: ignore[no-untyped-call]
+    x = dense(x)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _kept_for_gradients(x, NONE, None, None, None)
+    out = torch.empty_like(x)
+    _run(x, NONE, (None, None, None), out, out)
     return out
 
 
-def _normalised(x: Tensor, slope: float, eps: float, out: Tensor) -> tuple[Tensor, Tensor]:
-    """The result, written into `out`, which may be x, and 1 over the standard deviations."""
-    last = _channels_last(x)
-    lines, y = _lines(x, last), _lines(out, last)
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    work = y if y.dtype == dtype else torch.empty_like(y, dtype=dtype)
-    # centred first: the variance of data with a large mean would drown in its square;
-    # and twice, as a large mean is itself rounded
-    source = lines if work is y else work.copy_(lines)
-    torch.sub(source, _spread(_mean(source, x.shape, last), x.shape, last), out=work)
-    work.sub_(_spread(_mean(work, x.shape, last), x.shape, last))
-    scale_NC = _mean(work * work, x.shape, last).add_(eps).rsqrt_()
-    F.leaky_relu_(work.mul_(_spread(scale_NC, x.shape, last)), slope)
-    if work is not y:
-        y.copy_(work)
-    return out, scale_NC
+def normalised_activation(
+    x: Tensor,
+    activation: Activation,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    added: Tensor | None = None,
+) -> Tensor:
+    """The activation of weight * instance_norm(x) + bias + added.
+
+    Plain autograd keeps for the backward pass what goes into each step. This keeps its output
+    alone, from which all else follows, where nothing is multiplied or added and the slope is not 0;
+    else what is normalised, and nothing in between. Means and variances are float32 or better.
+
+    Args:
+        x: (N, C, H, W) real, contiguous or channels-last, which the output is as well. It is
+            overwritten where no gradient is asked for.
+        activation: `NONE`, `RELU`, `SILU`, or the slope of LeakyReLU's negative values.
+        weight: (C,), with a bias.
+        bias: (C,).
+        added: What an image is the residual of, of the shape of x.
+
+    Returns:
+        Same shape and dtype.
+    """
+    x = dense(x)
+    given = (x, weight, bias, added)
+    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
+        return _kept_for_gradients(x, activation, weight, bias, added)
+    _run(x, activation, (weight, bias, added), x, x)
+    return x
 
 
-class _NormalisedLeakyReLU(torch.autograd.Function):
+After = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Weight, bias and what is added."""
+
+
+def _kept_for_gradients(x: Tensor, activation: Activation, *after: Tensor | None) -> Tensor:
+    out: Tensor = _NormalisedActivation.apply(x, activation, *after)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _NormalisedActivation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: float, eps: float) -> Tensor:
-        ctx.slope = slope
-        out, scale_NC = _normalised(x, slope, eps, torch.empty_like(x))
-        ctx.save_for_backward(out, scale_NC)
+    def forward(ctx: Any, x: Tensor, activation: Activation, *after: Tensor | None) -> Tensor:
+        weight, bias, added = after
+        ctx.activation, ctx.whole = activation, _invertible(activation, weight, added)
+        out = torch.empty_like(x)
+        middle = out if ctx.whole else torch.empty_like(x)
+        scale_NC = _run(x, activation, (weight, bias, added), middle, out)
+        ctx.save_for_backward(middle, scale_NC, *after)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        out, scale_NC = ctx.saved_tensors
-        last, shape = _channels_last(out), out.shape
-        y, g = (_lines(one, last).to(scale_NC.dtype) for one in (out, grad))
-        # on both sides of 0, g y is the gradient of the normalised times the normalised
-        along, scale = (_spread(one, shape, last) for one in (_mean(g * y, shape, last), scale_NC))
-        g = torch.ops.aten.leaky_relu_backward(g, y, ctx.slope, True)
-        normalised = F.leaky_relu(y, 1 / ctx.slope)
-        g = g.sub_(_spread(_mean(g, shape, last), shape, last))
-        g = g.addcmul_(normalised, along, value=-1).mul_(scale)
-        return _image(g.to(grad.dtype), shape, last), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        kept, scale_NC, weight, bias, added = ctx.saved_tensors
+        shape, last = kept.shape, is_last(kept)
+        y, g = (lines(one, last).to(scale_NC.dtype) for one in (kept, grad))
+        if ctx.whole:
+            g, y = _undone(g, y, ctx.activation)
+        else:
+            g = _before_activation(g, y, ctx.activation, (weight, bias, added), shape, last)
+        product = g * y
+        level_NC, along_NC = mean(g, shape, last), mean(product, shape, last)
+        of_weight, of_bias = (_summed(one, shape, weight) for one in (along_NC, level_NC))
+        if weight is not None:
+            scale_NC = scale_NC * weight.to(scale_NC.dtype)
+        # what the means and the deviations of x take away
+        level, along, scale = (
+            spread(one, shape, last)
+            for one in (-scale_NC * level_NC, -scale_NC * along_NC, scale_NC)
+        )
+        found = torch.addcmul(level, y, along, out=product).addcmul_(g, scale)
+        of_added = None if added is None else image(g.to(added.dtype), shape, last)
+        return image(found.to(grad.dtype), shape, last), None, of_weight, of_bias, of_added
 
 
-def _channels_last(x: Tensor) -> bool:
-    return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+def _invertible(activation: Activation, weight: Tensor | None, added: Tensor | None) -> bool:
+    """Whether what goes in follows from what comes out, whatever the parameters are."""
+    return weight is None and added is None and activation not in (RELU, SILU)
 
 
-def _lines(x: Tensor, last: bool) -> Tensor:
-    """(N, H, WC) as channels-last memory has it, or (N, C, HW)."""
-    if last:
-        return x.permute(0, 2, 3, 1).reshape(x.shape[0], x.shape[2], -1)
-    return x.reshape(*x.shape[:2], -1)
+def _run(x: Tensor, activation: Activation, after: After, middle: Tensor, out: Tensor) -> Tensor:
+    """Write what is normalised into `middle` and the result into `out`.
+
+    The two may be one where the first is not needed; both may be x.
+
+    Returns:
+        1 over the standard deviations, (N, C).
+    """
+    shape, last = x.shape, is_last(x)
+    exact = torch.promote_types(x.dtype, torch.float32)
+    work = lines(middle, last)
+    y = work if middle is out else lines(out, last)
+    if x.dtype != exact:
+        work = y = torch.empty_like(work, dtype=exact)
+    scale_NC = _standardise(lines(x, last), work, shape, last)
+    if middle is not out and x.dtype != exact:
+        lines(middle, last).copy_(work)
+    _activate(_affine(work, after, shape, last, y), activation, y)
+    if x.dtype != exact:
+        lines(out, last).copy_(y)
+    return scale_NC
 
 
-def _mean(lines: Tensor, shape: torch.Size, last: bool) -> Tensor:
-    """Of each channel, (N, C)."""
-    if not last:
-        return lines.mean(2)
-    batch, channels, height, width = shape
-    if lines.is_cuda:
-        return lines.reshape(batch, -1, channels).mean(1)
-    # torch sums over channels-last pixels slowly; over lines a matrix product does, and as exactly
-    weights = lines.new_full((1, height), 1 / height).expand(batch, 1, height)
-    return torch.bmm(weights, lines).reshape(batch, width, channels).mean(1)
+def _standardise(source: Tensor, work: Tensor, shape: torch.Size, last: bool) -> Tensor:
+    """Lines minus their channels' means, over the standard deviations, into `work`."""
+    if source.dtype != work.dtype:
+        source = work.copy_(source)
+    # centred first: the variance of data with a large mean would drown in its square;
+    # and twice, as a large mean is itself rounded
+    torch.sub(source, spread(mean(source, shape, last), shape, last), out=work)
+    work.sub_(spread(mean(work, shape, last), shape, last))
+    scale_NC = mean(work * work, shape, last).add_(EPS).rsqrt_()
+    work.mul_(spread(scale_NC, shape, last))
+    return scale_NC
 
 
-def _spread(one_NC: Tensor, shape: torch.Size, last: bool) -> Tensor:
-    """A number for each channel to what lines can be multiplied by, (N, 1, WC) or (N, C, 1)."""
-    if not last:
-        return one_NC.unsqueeze(2)
-    batch, channels, _, width = shape
-    return one_NC[:, None, None].expand(batch, 1, width, channels).reshape(batch, 1, -1)
+def _affine(n: Tensor, after: After, shape: torch.Size, last: bool, out: Tensor) -> Tensor:
+    """Weight * n + bias + added, in `out`; n itself where there is nothing to do."""
+    weight, bias, added = after
+    if weight is not None and bias is not None:
+        factor, term = (spread(one.to(n.dtype)[None], shape, last) for one in (weight, bias))
+        n = torch.addcmul(term, n, factor, out=out)
+    return n if added is None else torch.add(n, lines(added, last), out=out)
 
 
-def _image(lines: Tensor, shape: torch.Size, last: bool) -> Tensor:
-    if last:
-        return lines.reshape(shape[0], *shape[2:], shape[1]).permute(0, 3, 1, 2)
-    return lines.reshape(shape)
+def _activate(z: Tensor, activation: Activation, out: Tensor) -> None:
+    if activation == RELU:
+        torch.clamp(z, min=0, out=out)
+        return
+    if out is not z:
+        out.copy_(z)
+    if activation == SILU:
+        F.silu(out, inplace=True)
+    elif activation != NONE:
+        F.leaky_relu_(out, float(activation))
+
+
+def _undone(g: Tensor, y: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
+    """From the output's gradient and the output to those of what is normalised."""
+    if activation == NONE:
+        return g, y
+    slope = float(activation)
+    return torch.ops.aten.leaky_relu_backward(g, y, slope, True), F.leaky_relu(y, 1 / slope)
+
+
+def _before_activation(
+    g: Tensor, n: Tensor, activation: Activation, after: After, shape: torch.Size, last: bool
+) -> Tensor:
+    """The gradient of what goes into the activation, which is computed again."""
+    if activation == NONE:
+        return g
+    alone = after[0] is None and after[2] is None
+    z = n if alone else _affine(n, after, shape, last, torch.empty_like(n))
+    if activation == SILU:
+        return torch.ops.aten.silu_backward(g, z)
+    return torch.ops.aten.leaky_relu_backward(g, z, float(activation), False)
+
+
+def _summed(mean_NC: Tensor, shape: torch.Size, weight: Tensor | None) -> Tensor | None:
+    """The gradient of a channel's weight or bias from means over pixels."""
+    if weight is None:
+        return None
+    return (mean_NC.sum(0) * (shape[-2] * shape[-1])).to(weight.dtype)

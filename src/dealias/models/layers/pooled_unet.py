@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from dealias.models.layers.affine_norm import AffineNorm
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
 from dealias.models.layers.dense_middle import DenseMiddle, Pattern
-from dealias.models.layers.resxunet import Features
+from dealias.models.layers.linked import Features, decoded
+from dealias.models.layers.norm import RELU
 from dealias.models.network import Block
 
 LEVELS = 4
@@ -35,12 +36,56 @@ class DoubleConvolution(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
-        x = F.relu(self.first_norm(self.first(x)))
-        return F.relu(self.second_norm(self.second(x)))
+        x = self.first_norm(self.first(x), RELU)
+        return self.second_norm(self.second(x), RELU)
 
 
-class PooledUNet(nn.Module):
-    """Encoder and decoder with skips, and one linear layer below that sees all of the image.
+class BottomedUNet(nn.Module):
+    """Encoder with maximum pooling, one linear layer below that sees all of the image, a decoder.
+
+    Subclasses make the layers, and say what a level of the decoder is.
+
+    Args:
+        shown: Whether what decoder levels give goes to a later cascade.
+
+    Attributes:
+        down: The encoder's blocks, from full resolution to the lowest.
+        bottom: What the decoder begins with, from what the last of them gives.
+        last: The convolution that makes the output.
+        memory_format: Of everything inside, as in `layers.unet.UNet`.
+    """
+
+    down: nn.ModuleList
+    bottom: DenseMiddle
+    last: Conv2d
+
+    def __init__(self, shown: bool) -> None:
+        super().__init__()
+        self.shown = shown
+        self.memory_format = torch.channels_last
+
+    def forward(self, x: Tensor, earlier: Features = ()) -> Tensor | tuple[Tensor, Features]:
+        """(N, in, H, W) to (N, out, H, W); and its features, if shown.
+
+        Args:
+            x: Real; H and W survive the poolings.
+            earlier: Features of the cascade before, if this one is linked.
+        """
+        first, *deeper = self.down
+        skips = [first(x.contiguous(memory_format=self.memory_format))]
+        for block in deeper:
+            skips.append(block(F.max_pool2d(skips[-1], 2)))
+        features = decoded(self.level, self.bottom(skips.pop()), skips, earlier)
+        y = self.last(features[0])
+        return (y, features) if self.shown else y
+
+    def level(self, depth: int, x: Tensor, skip: Tensor, *earlier: Tensor) -> Tensor:
+        """What a decoder level gives; depth 0 is full resolution."""
+        raise NotImplementedError
+
+
+class PooledUNet(BottomedUNet):
+    """Plain skips; H and W are multiples of 16.
 
     Args:
         in_channels: Channels of the input.
@@ -60,8 +105,7 @@ class PooledUNet(nn.Module):
         linked: bool = False,
         shown: bool = False,
     ) -> None:
-        super().__init__()
-        self.shown = shown
+        super().__init__(shown)
         widths = [channels * 2**level for level in range(LEVELS + 1)]
         ins = [in_channels, *widths[:-1]]
         self.down = nn.ModuleList(
@@ -77,21 +121,7 @@ class PooledUNet(nn.Module):
         )
         self.last = Conv2d(channels, out_channels, 1)
 
-    def forward(self, x: Tensor, earlier: Features = ()) -> Tensor | tuple[Tensor, Features]:
-        """(N, in, H, W) to (N, out, H, W), H and W multiples of 16; and its features, if shown.
-
-        Args:
-            x: Real.
-            earlier: Features of the cascade before, if this one is linked.
-        """
-        skips = [self.down[0](x)]
-        for block in list(self.down)[1:]:
-            skips.append(block(F.max_pool2d(skips[-1], 2)))
-        x = self.bottom(skips[-1])
-        features: list[Tensor] = []
-        for depth in reversed(range(LEVELS)):
-            seen = [skips[depth], *earlier[depth : depth + 1], self.up[depth](x)]
-            x = self.decode[depth](torch.cat(seen, dim=1))
-            features.insert(0, x)
-        y = self.last(x)
-        return (y, tuple(features)) if self.shown else y
+    def level(self, depth: int, x: Tensor, skip: Tensor, *earlier: Tensor) -> Tensor:
+        """What a decoder level gives; depth 0 is full resolution."""
+        out: Tensor = self.decode[depth](torch.cat([skip, *earlier, self.up[depth](x)], dim=1))
+        return out

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dealias.models.layers.channel_attention import ChannelAttentionBlock
+from dealias.models.layers.channels import channel_means
 from dealias.models.layers.convolution import Conv2d
+from dealias.models.layers.lines import laid_out_like
 from dealias.models.network import Block
 
 Triple = tuple[int, int, int]
@@ -96,9 +98,10 @@ class Prompt(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, seen, H, W) to (N, channels, H, W)."""
-        means = x.mean((-2, -1)).to(self.weigh.weight.dtype)
+        means = channel_means(x).flatten(1).to(self.weigh.weight.dtype)
         weights = F.softmax(self.weigh(means), dim=1)
         mixed = torch.einsum("nl,ldhw->ndhw", weights, self.prompts[0]).to(x.dtype)
+        mixed = laid_out_like(mixed, x)
         return self.convolution(F.interpolate(mixed, x.shape[-2:], mode="bilinear"))
 
 

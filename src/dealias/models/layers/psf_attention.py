@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d
+from dealias.models.layers.lines import laid_out_like
 from dealias.models.network import Block
 
 STEPS = 2.0**16
@@ -57,7 +58,8 @@ class PSFAttention(Block):
         key_BCKHW, value_BCKHW = seen.chunk(2, dim=1)
         scores_BKHW = (query[:, :, None] * key_BCKHW).sum(1) * x.shape[1] ** -0.5
         weights_BKHW = F.softmax(scores_BKHW, dim=1)
-        return x + self.last((weights_BKHW[:, None] * value_BCKHW).sum(2))
+        found = laid_out_like((weights_BKHW[:, None] * value_BCKHW).sum(2), x)
+        return x + self.last(found)
 
     def _moves(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """(B or 1, K, 2, H, W or 1, 1), in pixels."""

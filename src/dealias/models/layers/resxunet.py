@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
+from dealias.models.layers.linked import Features, decoded
 from dealias.models.layers.residual import (
     Normalised,
     ResidualBlock,
     basic_block,
     bottleneck,
-    normalised,
+    same_size,
 )
 from dealias.models.network import Block
 
@@ -21,8 +22,6 @@ WIDTHS = (1, 2, 4, 8, 8)
 """Channels of each level, from full resolution to a sixteenth, in those of the first."""
 GROUPS = (1, 2, 2, 4, 4)
 """Groups of its grouped convolutions, likewise."""
-Features = tuple[Tensor, ...]
-"""What each decoder level gave, from full resolution to the lowest."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class DecoderLevel(Block):
         width = sizes.width(level)
         up = ConvTranspose2d(sizes.width(level + 1), width, 2, stride=2, bias=False)
         self.up = Normalised(up)
-        self.merge = normalised((3 if linked else 2) * width, width, 3)
+        self.merge = Normalised(same_size((3 if linked else 2) * width, width, 3))
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor, *skips: Tensor) -> Tensor:
@@ -91,6 +90,9 @@ class ResXUNet(nn.Module):
         sizes: Everything else.
         linked: Whether decoder levels also see what those of an earlier cascade gave.
         shown: Whether what they give goes to a later cascade.
+
+    Attributes:
+        memory_format: Of everything inside, as in `layers.unet.UNet`.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class ResXUNet(nn.Module):
         super().__init__()
         self.shown = shown
         self.encoder = nn.ModuleList(
-            [EncoderLevel(normalised(in_channels, sizes.channels, 3), sizes.block(0))]
+            [EncoderLevel(Normalised(same_size(in_channels, sizes.channels, 3)), sizes.block(0))]
         )
         for level in range(1, 4):
             self.encoder.append(EncoderLevel(_down(sizes, level), sizes.block(level)))
@@ -116,6 +118,7 @@ class ResXUNet(nn.Module):
             for level in range(4)
         )
         self.last = Conv2d(sizes.channels, out_channels, 1)
+        self.memory_format = torch.channels_last
 
     def forward(self, x: Tensor, earlier: Features = ()) -> Tensor | tuple[Tensor, Features]:
         """(N, in, H, W) to (N, out, H, W), H and W multiples of 16; and its features, if shown.
@@ -124,16 +127,18 @@ class ResXUNet(nn.Module):
             x: Real.
             earlier: Features of the cascade before, if this one is linked.
         """
+        x = x.contiguous(memory_format=self.memory_format)
         skips = []
         for level in self.encoder:
             x = level(x)
             skips.append(x)
-        features: list[Tensor] = []
-        for depth in reversed(range(4)):
-            x = self.decoder[depth](x, skips[depth], *earlier[depth : depth + 1])
-            features.insert(0, x)
-        y = self.last(x)
-        return (y, tuple(features)) if self.shown else y
+        features = decoded(self._level, skips.pop(), skips, earlier)
+        y = self.last(features[0])
+        return (y, features) if self.shown else y
+
+    def _level(self, depth: int, x: Tensor, *others: Tensor) -> Tensor:
+        out: Tensor = self.decoder[depth](x, *others)
+        return out
 
 
 def _down(sizes: Sizes, level: int) -> Normalised:

@@ -10,7 +10,7 @@ from dealias.models.layers.convolution import Conv2d
 
 
 class SqueezeExcitation(nn.Module):
-    """x times a number in (0, 1) for each channel, from the means of all.
+    """A number in (0, 1) for each channel, from the means of all.
 
     Args:
         channels: Of input and output.
@@ -23,7 +23,7 @@ class SqueezeExcitation(nn.Module):
         self.squeeze = Conv2d(channels, inner, 1)
         self.excite = Conv2d(inner, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
-        means = x.mean((-2, -1), keepdim=True)
-        return x * torch.sigmoid(self.excite(F.relu(self.squeeze(means))))
+    def forward(self, means_C: Tensor) -> Tensor:
+        """(C,) to the same."""
+        seen = F.relu(self.squeeze(means_C[None, :, None, None]))
+        return torch.sigmoid(self.excite(seen))[0, :, 0, 0]

@@ -44,21 +44,29 @@ class WindowAttention(nn.Module):
             windows: (N, K, T, C): K windows of T pixels.
             allowed: bool, (K, T, T): who may see whom; None for all.
         """
+        count, _, pixels, channels = windows.shape
         qkv = self.qkv(windows).reshape(*windows.shape[:-1], 3, self.heads, -1)
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (N, K, heads, T, C / heads)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        if self.table is not None:
-            scores = scores + self._positions(scores)
-        if allowed is not None:
-            scores = scores.masked_fill(~allowed.unsqueeze(1), -torch.inf)
-        seen = F.softmax(scores, dim=-1) @ v
+        # one copy of all three, each (N K heads, T, C / heads)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).reshape(3, -1, pixels, channels // self.heads)
+        scale = q.shape[-1] ** -0.5
+        before = self._before(windows, allowed)
+        # the product is added to what scores begin with where that lies
+        scores = before.baddbmm_(q, k.mT, alpha=scale)
+        seen = torch.bmm(F.softmax(scores, dim=-1), v)
+        seen = seen.reshape(count, -1, self.heads, pixels, channels // self.heads)
         return self.project(seen.transpose(2, 3).flatten(-2))
 
-    def _positions(self, like: Tensor) -> Tensor:
-        """(heads, T, T) of the table's entries."""
-        assert self.table is not None
-        entries = self.table[relative_positions(self.window, like.device).flatten()]
-        return entries.to(like.dtype).reshape(*like.shape[-2:], -1).permute(2, 0, 1)
+    def _before(self, windows: Tensor, allowed: Tensor | None) -> Tensor:
+        """What scores are without the product, in memory of their own: (N K heads, T, T)."""
+        count, number, pixels, _ = windows.shape
+        scores = windows.new_zeros(1, pixels, pixels)
+        if self.table is not None:
+            entries = self.table[relative_positions(self.window, windows.device).flatten()]
+            scores = entries.to(windows.dtype).reshape(pixels, pixels, -1).permute(2, 0, 1)
+        if allowed is not None:
+            scores = torch.where(allowed.unsqueeze(1), scores, -torch.inf)
+        shape = (count, number, self.heads, pixels, pixels)
+        return scores.expand(shape).clone(memory_format=torch.contiguous_format).flatten(0, 2)
 
 
 class SwinLayer(nn.Module):

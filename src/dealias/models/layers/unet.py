@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
-from dealias.models.layers.norm import normalised_leaky_relu
+from dealias.models.layers.lines import laid_out
+from dealias.models.layers.norm import normalised_activation
 from dealias.models.network import Block
 
 SLOPE = 0.2
@@ -27,7 +28,7 @@ class ConvBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
         for convolution in (self.first, self.second):
-            x = normalised_leaky_relu(convolution(x), SLOPE)
+            x = normalised_activation(convolution(x), SLOPE)
             x = self.dropout(x)
         return x
 
@@ -41,7 +42,7 @@ class UpBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, 2H, 2W)."""
-        return normalised_leaky_relu(self.convolution(x), SLOPE)
+        return normalised_activation(self.convolution(x), SLOPE)
 
 
 class UNet(nn.Module):
@@ -82,7 +83,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W), any H and W that survive the poolings."""
-        x = x.contiguous(memory_format=self.memory_format)
+        x = laid_out(x, self.memory_format)
         skips = []
         for block in self.down:
             x = block(x)

@@ -67,6 +67,7 @@ def test_without_strength_a_sample_is_as_it_was(scan: Scan) -> None:
     plain, weak = sample(scan, AugmentSettings()), sample(scan, WARP, strengths=NONE)
     for field in ("kspace_SCHW", "target_HW", "foreground_HW"):
         assert torch.equal(getattr(plain, field), getattr(weak, field))
+    np.testing.assert_array_equal(weak.kspace_SCHW.numpy(), scan.kspace(1))
     assert (plain.mask, plain.data_range) == (weak.mask, weak.data_range)
     strong = sample(scan, WARP)
     assert strong.mask == plain.mask

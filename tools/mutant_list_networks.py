@@ -65,8 +65,8 @@ NETWORK_MUTANTS = [
     Mutant(
         "ensemble-forgets-its-weights",
         f"{MODELS}/mixture.py",
-        "image_BHW = weight * estimate.image_BHW",
-        "image_BHW = estimate.image_BHW",
+        "(weight * member(measurement).image_BHW for",
+        "(member(measurement).image_BHW for",
         "tests/models/test_mixture.py",
     ),
     Mutant(
@@ -87,7 +87,7 @@ NETWORK_MUTANTS = [
     Mutant(
         "norm-of-lines-not-centred-twice",
         f"{LAYERS}/norm.py",
-        "work.sub_(_spread(_mean(work, x.shape, last), x.shape, last))",
+        "work.sub_(spread(mean(work, shape, last), shape, last))",
         "pass",
         "tests/models/test_norm.py",
     ),

@@ -58,13 +58,18 @@ def killed(copy: Path, mutant: Mutant) -> bool:
         (copy / mutant.file).write_text(sound)
 
 
-def main() -> int:
-    """Run all mutants, or those named on the command line."""
+def all_mutants() -> list[Mutant]:
+    """Every fault that is planted."""
     from mutant_list import MUTANTS
+    from mutant_list_craft import CRAFT_MUTANTS
     from mutant_list_networks import NETWORK_MUTANTS
 
-    every = [*MUTANTS, *NETWORK_MUTANTS]
-    wanted = [mutant for mutant in every if not sys.argv[1:] or mutant.name in sys.argv[1:]]
+    return [*MUTANTS, *CRAFT_MUTANTS, *NETWORK_MUTANTS]
+
+
+def main() -> int:
+    """Run all mutants, or those named on the command line."""
+    wanted = [mutant for mutant in all_mutants() if not sys.argv[1:] or mutant.name in sys.argv[1:]]
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "repository"

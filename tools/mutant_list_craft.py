@@ -1,0 +1,73 @@
+"""The faults that `make mutants` plants around the networks: losses, masks, schedules, stages."""
+
+from __future__ import annotations
+
+from mutants import Mutant
+
+TRAINING, METRICS = "src/dealias/training", "src/dealias/metrics"
+EVALUATION = "src/dealias/evaluation"
+CRAFT_MUTANTS = [
+    Mutant(
+        "luminance-of-three-scales",
+        f"{METRICS}/multiscale.py",
+        "moments.luminance()[-1]",
+        "moments.luminance()[-3:].prod(0)",
+        "tests/metrics/test_multiscale.py",
+    ),
+    Mutant(
+        "target-not-shaded",
+        f"{TRAINING}/losses.py",
+        "return image_BHW * kept_BHW, target_BHW * kept_BHW",
+        "return image_BHW * kept_BHW, target_BHW",
+        "tests/training/test_losses.py",
+    ),
+    Mutant(
+        "mean-of-epochs-starts-again",
+        f"{TRAINING}/averaging.py",
+        'memory.get("count", 1)',
+        "1",
+        "tests/training/test_resume.py",
+    ),
+    Mutant(
+        "plateau-of-totals",
+        f"{TRAINING}/checkpoint.py",
+        "[1 - total for",
+        "[total for",
+        "tests/training/test_schedules.py",
+    ),
+    Mutant(
+        "early-stop-counts-later-epochs",
+        f"{TRAINING}/early.py",
+        "if at < by]",
+        "if at <= by]",
+        "tests/training/test_early.py",
+    ),
+    Mutant(
+        "receptive-field-of-the-hybrid-space",
+        f"{EVALUATION}/receptive_field.py",
+        "coils_CHW = fft(whole_CHW, (-2,))",
+        "coils_CHW = whole_CHW",
+        "tests/evaluation/test_receptive_field.py",
+    ),
+    Mutant(
+        "effect-without-people",
+        f"{EVALUATION}/effect.py",
+        "over_people = _variance_of_people(gains_SV.mean(0), weight_VG, names)",
+        "over_people = 0.0",
+        "tests/evaluation/test_effect.py",
+    ),
+    Mutant(
+        "specialist-for-an-acceleration-nobody-saw",
+        "src/dealias/inference/routing.py",
+        'if mask.family == "snu" and (not known or mask.nominal in known):',
+        'if mask.family == "snu":',
+        "tests/inference/test_routing.py",
+    ),
+    Mutant(
+        "finished-stage-of-another-start",
+        "src/dealias/runs/stages.py",
+        'if then["start"] != now["start"] and not missing:',
+        "if False:",
+        "tests/runs/test_stages.py",
+    ),
+]

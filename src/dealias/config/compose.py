@@ -22,8 +22,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with dealias."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    """Names of the recipes that come with dealias; those of dropped ideas begin "experiments/"."""
+    found = (path.relative_to(RECIPES).with_suffix("") for path in RECIPES.rglob("*.yaml"))
+    return sorted((path.as_posix() for path in found), key=lambda name: ("/" in name, name))
 
 
 def recipe_path(name: str) -> Path:
@@ -57,8 +58,24 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
         SettingsError: One line with the key's path, what was found and what was expected.
     """
     path = recipe_path(name)
-    values = {"name": path.stem, **read_yaml(path)}
+    values = {"name": path.stem, **_with_base(read_yaml(path), str(name))}
     return recipe_from(values, overrides or [], str(name))
+
+
+def _with_base(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """A recipe that names another one as its `base`: that one, with these parts in place of its own.
+
+    Raises:
+        SettingsError: There is no such recipe, or it has a base itself.
+    """
+    if "base" not in values:
+        return values
+    name = values["base"]
+    base = read_yaml(recipe_path(name)) if isinstance(name, str) else {}
+    if not base or "base" in base:
+        found = f"'{name}', which has a base itself" if base else f"{name!r}"
+        raise SettingsError(f"{where}: base", found, "the name of a recipe without one")
+    return {**base, **{key: one for key, one in values.items() if key != "base"}}
 
 
 def recipe_from(values: dict[str, Any], overrides: list[str], where: str) -> Recipe:

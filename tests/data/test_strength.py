@@ -66,7 +66,8 @@ def test_slope_sees_only_its_window_and_waits_until_it_is_full() -> None:
     settings = StrengthSettings(kind="slope", decay=6)
     assert strength(settings, 4, falling(0.0, 4)) == 0
     assert strength(settings, 9, [9.0, 5.0, *falling(0.0)]) == 1
-    assert strength(settings, 9, [*falling(0.0, 4), math.nan]) == 0
+    for odd in (math.nan, math.inf):
+        assert strength(settings, 9, [*falling(0.0, 4), odd]) == 0
     late = StrengthSettings(kind="slope", delay=10)
     assert strength(late, 9, falling(0.0)) == 0 and strength(late, 10, falling(0.0)) == 1
 

@@ -70,4 +70,32 @@ CRAFT_MUTANTS = [
         "if False:",
         "tests/runs/test_stages.py",
     ),
+    Mutant(
+        "public-rule-by-its-offset",
+        "src/dealias/data/mask_mixture.py",
+        "        if public_rule(mask.lines) is None:",
+        "        if mask.offset != mask.width // 2:",
+        "tests/data/test_mask_mixture.py",
+    ),
+    Mutant(
+        "copies-at-one-acceleration",
+        "src/dealias/data/remask.py",
+        "self.accelerations[index % self.copies]",
+        "self.accelerations[index // self.copies % self.copies]",
+        "tests/data/test_remask.py",
+    ),
+    Mutant(
+        "stale-range-after-augmentation",
+        "src/dealias/data/samples.py",
+        "_volume_maximum(scan)) * gain",
+        "_volume_maximum(scan))",
+        "tests/data/test_augment_samples.py",
+    ),
+    Mutant(
+        "warped-the-other-way",
+        "src/dealias/physics/warp.py",
+        "np.linalg.inv(affine.matrix) @ after",
+        "affine.matrix @ after",
+        "tests/physics/test_warp.py",
+    ),
 ]

@@ -50,12 +50,14 @@ def size(wanted: Recipe, root: Path) -> Size:
     return size_of_scans(*scans, build_network(wanted.network).needs, wanted.masks)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_blank_batch_is_shaped_as_a_real_one(kind: str, data: dict[str, Path]) -> None:
-    wanted = recipe(4, "training.batch_size=2")
+@pytest.mark.parametrize(("kind", "area"), [(KINDS[0], False), (KINDS[1], True)])
+def test_a_blank_batch_is_shaped_as_a_real_one(
+    kind: str, area: bool, data: dict[str, Path]
+) -> None:
+    wanted = recipe(4, "training.batch_size=2", f"loss.area={str(area).lower()}")
     network = build_network(wanted.network)
     real = largest_batch(wanted, network, open_split(data[kind], "train"))
-    blank = blank_batch(size(wanted, data[kind]), network.needs, 2)
+    blank = blank_batch(size(wanted, data[kind]), network.needs, 2, area=area)
     shapes = [[(one.shape, one.dtype) for one in inputs_of(batch)] for batch in (real, blank)]
     assert shapes[0] == shapes[1]
     assert (real.hybrid is None) == (blank.hybrid is None) == (kind == "files")

@@ -32,7 +32,7 @@ def plan(
     data: Annotated[Path | None, typer.Option(help="Data set with train and val.")] = None,
     shape: Annotated[str | None, typer.Option(help="Instead: coils x readout x phase.")] = None,
     target: Annotated[str | None, typer.Option(help="Rows x columns that are scored.")] = None,
-    slices: Annotated[int | None, typer.Option(help="Of an epoch, with --shape.", min=1)] = None,
+    slices: Annotated[int | None, typer.Option(help="To train on, with --shape.", min=1)] = None,
     json: Annotated[Path | None, typer.Option(help="Write the plan here.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:

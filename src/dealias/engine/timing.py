@@ -9,6 +9,8 @@ import torch
 
 CACHES = 48 << 20
 """Bytes that push everything else out of a processor's caches."""
+OWN_CACHE = 1 << 20
+"""Bytes that stay in the cache of the core that made them until they are taken."""
 
 
 def fastest(
@@ -37,16 +39,23 @@ def fastest(
     return best
 
 
-def usual(call: Callable[[], object], device: torch.device) -> float:
+def usual(call: Callable[[], object], device: torch.device, moved: int) -> float:
     """Seconds of a call among others, which finds a part of its data in the caches.
 
     Run again and again, a call finds all of them there, and takes up to a third less than in a
     network; after everything was pushed out it finds none and takes up to a half more. The mean of
     the two is what networks come close to (benchmarks/plan.py).
+
+    Args:
+        call: What to time.
+        device: Where it works.
+        moved: Bytes that it takes and gives.
     """
-    others = torch.ones(CACHES // 4, device=device)
     warm = fastest(call, device)
-    return (warm + fastest(call, device, before=lambda: others.add_(1))) / 2
+    if moved < OWN_CACHE:
+        return warm
+    others = torch.ones(CACHES // 4, device=device)
+    return (warm + fastest(call, device, most=3, before=lambda: others.add_(1))) / 2
 
 
 def _once(call: Callable[[], object], device: torch.device) -> float:

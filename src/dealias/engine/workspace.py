@@ -87,7 +87,7 @@ def _measure(operations: Sequence[Operation], device: torch.device) -> dict[str,
     possible: dict[str, tuple[Operation, float]] = {}
     for one in operations:
         try:
-            possible[one.key] = one, usual(_prepared(one, device)(), device)
+            possible[one.key] = one, usual(_prepared(one, device)(), device, one.bytes)
         except (MemoryError, RuntimeError) as error:
             if not no_memory(error):
                 raise

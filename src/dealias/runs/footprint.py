@@ -127,8 +127,9 @@ class Footprint:
         """One batch, forward and backward; the gradients of earlier ones if they are summed."""
         network = self.network(policy).train()
         batch = blank_batch(
-            self.size, network.needs, self.recipe.training.batch_size, network.routes
-        )
+            self.size, network.needs, self.recipe.training.batch_size, network.routes,
+            self.recipe.loss.area,
+        )  # fmt: skip
         held = []
         if max(numbers(self.recipe.training.accumulation)) > 1:
             for parameter in network.parameters():

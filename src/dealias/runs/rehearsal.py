@@ -22,7 +22,9 @@ from dealias.training.losses import LossSettings
 from dealias.training.step import batch_loss
 
 
-def blank_batch(size: Size, needs: Needs, count: int, routes: Sequence[str] = ()) -> Batch:
+def blank_batch(
+    size: Size, needs: Needs, count: int, routes: Sequence[str] = (), area: bool = False
+) -> Batch:
     """A batch without values, on `meta`.
 
     Args:
@@ -30,6 +32,7 @@ def blank_batch(size: Size, needs: Needs, count: int, routes: Sequence[str] = ()
         needs: What the network asks for.
         count: Items.
         routes: Of the network: the first is as good as any.
+        area: Whether the loss weighs slices by their anatomy.
     """
     encoded, width = size.hw
     start, stop = rows = needs.rows(encoded, size.target_hw[0]) if size.cached else (0, encoded)
@@ -39,7 +42,8 @@ def blank_batch(size: Size, needs: Needs, count: int, routes: Sequence[str] = ()
         peaks_BSW = torch.empty(count, needs.slices, width)
         target_BHW = torch.empty(count, *size.target_hw)
         inside_BHW = torch.empty(count, *size.target_hw)
-        range_B, area_B = torch.empty(count), torch.empty(count)
+        range_B = torch.empty(count)
+        area_B = torch.empty(count) if area else None
         sens_BSCHW = None
         if needs.maps == "espirit":
             sets = (needs.sets,) if needs.sets > 1 else ()

@@ -91,4 +91,18 @@ NETWORK_MUTANTS = [
         "pass",
         "tests/models/test_norm.py",
     ),
+    Mutant(
+        "mean-of-a-channel-without-its-bias",
+        f"{LAYERS}/residual.py",
+        "self.norm.weight * share_C, self.norm.bias * share_C",
+        "self.norm.weight * share_C, self.norm.bias",
+        "tests/models/test_dircn.py",
+    ),
+    Mutant(
+        "prelu-of-all-values",
+        f"{LAYERS}/activated.py",
+        "negative = lines(x.clamp(max=0), last)",
+        "negative = lines(x, last)",
+        "tests/models/test_activated.py",
+    ),
 ]

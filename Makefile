@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export MPLBACKEND := Agg
 
-.PHONY: demo test test-slow lint mutants bench bench-gpu docs clean
+.PHONY: demo test test-slow lint mutants bench bench-gpu docs recipes clean
 
 demo: $(STAMP)
 	$(BIN)/dealias demo --out demo
@@ -50,6 +50,11 @@ docs: $(STAMP)
 	$(BIN)/python tools/performance.py
 	$(BIN)/python tools/parity_page.py
 	$(BIN)/python tools/model_sizes.py
+	$(BIN)/python tools/recipes_page.py
+
+# every recipe whole, with small networks on tiny simulated data
+recipes: $(STAMP)
+	$(BIN)/python tools/recipes.py $(ARGS)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

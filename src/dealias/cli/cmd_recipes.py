@@ -21,7 +21,8 @@ def recipes(
 ) -> None:
     """List the recipes, or print one with every setting resolved.
 
-    What each stage of a recipe changes stands below it, as comments.
+    The list has the parameters, in millions, and the names of stages. A recipe's comments say which
+    file its parts come from, and what each stage changes. What it needs is told by `dealias plan`.
 
     Example: dealias recipes varnet training.epochs=10
     """
@@ -30,13 +31,59 @@ def recipes(
 
     if name is not None:
         recipe = load_recipe(name, overrides or [])
+        typer.echo(sources(name, overrides or []))
         typer.echo(write_yaml(recipe.model_dump(mode="json")), nl=False)
         for line in stages(recipe):
             typer.echo(f"# {line}")
         return
     for known in recipe_names():
-        first = recipe_path(known).read_text().splitlines()[0]
-        typer.echo(f"{known:10} {first.lstrip('# ')}")
+        first = recipe_path(known).read_text().splitlines()[0].lstrip("# ")
+        recipe = load_recipe(known)
+        names = f" [{', '.join(recipe.stages)}]" if recipe.stages else ""
+        typer.echo(f"{known:30} {parameters(recipe):>14}  {first}{names}")
+
+
+def parameters(recipe: Recipe) -> str:
+    """Of its networks, in millions; from - to where its stages' differ.
+
+    Raises:
+        SettingsError: A stage sets what is unknown or out of range.
+    """
+    from dealias.config.compose import stage_recipes
+    from dealias.models.configurations import CONFIGURATIONS
+    from dealias.runs.ready import network_without_values
+
+    # building a large network takes half a second, and most are known
+    known = {one.settings.model_dump_json(): one.parameters for one in CONFIGURATIONS}
+    found = []
+    for own in list(stage_recipes(recipe).values()) or [recipe]:
+        network = own.network.model_dump_json()
+        if network not in known:
+            built = network_without_values(own).parameters()
+            known[network] = sum(weights.numel() for weights in built)
+        found.append(known[network])
+    return " - ".join(f"{count / 1e6:.2f}" for count in dict.fromkeys((min(found), max(found))))
+
+
+def sources(name: str, overrides: list[str]) -> str:
+    """Comments that say where each setting comes from: the recipe's file, its base, overrides.
+
+    Raises:
+        SettingsError: There is no such recipe.
+    """
+    from dealias.config.compose import recipe_path
+    from dealias.config.strict import read_yaml
+
+    path = recipe_path(name)
+    own = read_yaml(path)
+    base = own.pop("base", None)
+    files = [(path, own)]
+    if base is not None:
+        rest = {key: one for key, one in read_yaml(recipe_path(base)).items() if key not in own}
+        files.append((recipe_path(base), rest))
+    lines = [f"# {', '.join(part)}: {file}" for file, part in files if part]
+    lines += [f"# {override}: the command line" for override in overrides]
+    return "\n".join([*lines, "# all else: defaults"])
 
 
 def stages(recipe: Recipe) -> list[str]:

@@ -63,7 +63,7 @@ def load_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
 
 
 def _with_base(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """A recipe that names another one as its `base`: that one, with these parts in place of its own.
+    """A recipe that names a `base`: that recipe, with these parts in place of its own.
 
     Raises:
         SettingsError: There is no such recipe, or it has a base itself.

@@ -98,4 +98,18 @@ CRAFT_MUTANTS = [
         "affine.matrix @ after",
         "tests/physics/test_warp.py",
     ),
+    Mutant(
+        "strength-merged-into-the-stage",
+        "src/dealias/recipes/smartify_helper.yaml",
+        "{kind: constant, delay: 0, until: null}",
+        "{kind: constant}",
+        "tests/runs/test_recipes.py",
+    ),
+    Mutant(
+        "base-over-its-recipe",
+        "src/dealias/config/compose.py",
+        'return {**base, **{key: one for key, one in values.items() if key != "base"}}',
+        'return {**{key: one for key, one in values.items() if key != "base"}, **base}',
+        "tests/runs/test_recipes.py",
+    ),
 ]

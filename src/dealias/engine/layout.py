@@ -10,6 +10,7 @@ from torch._prims_common import suggest_memory_format
 
 _FORWARD = torch.ops.aten.convolution.default
 _BACKWARD = torch.ops.aten.convolution_backward.default
+_REFLECT = torch.ops.aten.reflection_pad2d.default
 
 
 def as_computed(function: Any, args: Any, out: Any) -> Any:
@@ -27,6 +28,8 @@ def as_computed(function: Any, args: Any, out: Any) -> Any:
     """
     if function is _FORWARD:
         return _like(out, _channels_last(*args[:2]))
+    if function is _REFLECT:
+        return _like(out, _channels_last(args[0]))
     if function is _BACKWARD:
         last = _channels_last(*args[1:3])
         return tuple(None if one is None else _like(one, last) for one in out)

@@ -97,11 +97,15 @@ class _NormalisedActivation(torch.autograd.Function):
         shape, last = kept.shape, is_last(kept)
         y, g = (lines(one, last).to(scale_NC.dtype) for one in (kept, grad))
         if ctx.whole:
+            # on both sides of 0, g y is the gradient of the normalised times the normalised
+            along_NC = mean(g * y, shape, last)
             g, y = _undone(g, y, ctx.activation)
+            free = None if ctx.activation == NONE else y
         else:
             g = _before_activation(g, y, ctx.activation, (weight, bias, added), shape, last)
-        product = g * y
-        level_NC, along_NC = mean(g, shape, last), mean(product, shape, last)
+            free = g * y
+            along_NC = mean(free, shape, last)
+        level_NC = mean(g, shape, last)
         of_weight, of_bias = (_summed(one, shape, weight) for one in (along_NC, level_NC))
         if weight is not None:
             scale_NC = scale_NC * weight.to(scale_NC.dtype)
@@ -110,7 +114,7 @@ class _NormalisedActivation(torch.autograd.Function):
             spread(one, shape, last)
             for one in (-scale_NC * level_NC, -scale_NC * along_NC, scale_NC)
         )
-        found = torch.addcmul(level, y, along, out=product).addcmul_(g, scale)
+        found = torch.addcmul(level, y, along, out=free).addcmul_(g, scale)
         of_added = None if added is None else image(g.to(added.dtype), shape, last)
         return image(found.to(grad.dtype), shape, last), None, of_weight, of_bias, of_added
 

@@ -129,6 +129,7 @@ def test_growth_measures_each_point_once(run: Run, monkeypatch: pytest.MonkeyPat
     assert {(p["coils"], p["size"]) for p in found["sweeps"]["cascades"]} == {(8, "320x184")}
 
 
+@pytest.mark.slow
 def test_a_point_of_growth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "CHANNELS", 2)
     small, large = (growth.measured(growth.Point(coils, "48x32", 1), 1, CPU)

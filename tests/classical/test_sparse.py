@@ -80,6 +80,9 @@ def error(image_HW: torch.Tensor, kspace_CHW: torch.Tensor, maps_CHW: torch.Tens
 
 
 CASES = [("brain", 4), ("brain", 8), ("knee", 4)]
+IN_THE_SUITE = [
+    pytest.param(*case, marks=[pytest.mark.slow] * (case == ("brain", 8))) for case in CASES
+]
 WEIGHTS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.016, 0.02, 0.05)
 
 
@@ -88,7 +91,7 @@ def best(kspace: torch.Tensor, m: Measurement, images: list[torch.Tensor]) -> fl
     return min(error(image, kspace, m.sens_BSCHW[0, 0]) for image in images)
 
 
-@pytest.mark.parametrize(("anatomy", "rate"), CASES)
+@pytest.mark.parametrize(("anatomy", "rate"), IN_THE_SUITE)
 def test_l1_wavelet_is_no_worse_than_barts(
     anatomy: str, rate: int, need: Need, tmp_path: Path
 ) -> None:
@@ -102,7 +105,7 @@ def test_l1_wavelet_is_no_worse_than_barts(
     assert best(kspace, m, ours) < 1.03 * best(kspace, m, theirs)
 
 
-@pytest.mark.parametrize(("anatomy", "rate"), CASES)
+@pytest.mark.parametrize(("anatomy", "rate"), IN_THE_SUITE)
 def test_total_variation_is_no_worse_than_barts(
     anatomy: str, rate: int, need: Need, tmp_path: Path
 ) -> None:
@@ -187,7 +190,7 @@ def condats(m: Measurement, weight: float, iterations: int) -> torch.Tensor:
     return x
 
 
-@pytest.mark.parametrize("rate", [4, 8])
+@pytest.mark.parametrize("rate", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_total_variation_comes_near_the_minimum_that_another_method_finds(rate: int) -> None:
     m = measured(scan("brain", (48, 64), 4).to(torch.complex128), snu_mask(64, rate))
     found = TotalVariation(0.003, 80)(m).combined_BSHW

@@ -90,10 +90,11 @@ def test_a_users_mistake_is_one_line(
 
 
 @pytest.mark.subprocess
-def test_a_closed_pipe_is_no_error() -> None:
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_a_closed_pipe_is_no_error(reader: str) -> None:
     command = f"{sys.executable} -c 'from dealias.cli.main import main; main()' recipes varnet"
     done = subprocess.run(
-        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+        ["bash", "-c", f"{command} | {reader}; exit ${{PIPESTATUS[0]}}"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -58,7 +58,11 @@ CONFIGURATIONS = {
     "windows": (recipe(NETWORKS["humus"].tiny), Size(4, (96, 64), (96, 64))),
     "features": (recipe(NETWORKS["fivarnet"].tiny), Size(4, (96, 80), (96, 80))),
 }  # fmt: skip
-every = pytest.mark.parametrize("name", CONFIGURATIONS)
+SLOW = ("windows",)
+every = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CONFIGURATIONS],
+)
 
 
 def filled(batch: Batch) -> Batch:

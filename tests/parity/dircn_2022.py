@@ -21,6 +21,7 @@ from dealias.physics.sampling.mask import SamplingMask
 SMALL: dict[str, Any] = {
     "cascades": 2, "channels": 2, "groups": 1, "sens_channels": 2, "dropout": 0,
 }  # fmt: skip
+PUBLISHED = {"channels": 18, "sens_channels": 8}
 NO_DROPOUT = "no dropout, which draws at random"
 
 
@@ -83,7 +84,7 @@ def case(name: str, width: int, height: int, first: int, acs: list[int], **chang
 
 
 def cases() -> Sequence[Case]:
-    """Both, of few channels; and without the switches, of odd sizes."""
+    """Both, of few channels; without the switches, of odd sizes; and as published."""
     importable(Path(sys.path[0], "utils", "model"))
     off = {"dense": False, "interconnections": False, "variational": True}
     even, odd = (400, 768, 0, [187, 214]), (393, 761, 1, [183, 210])
@@ -94,6 +95,8 @@ def cases() -> Sequence[Case]:
         case("dircn-2022-unet-plain", *odd, **unet, **off),
         case("dircn-2022-attention", *even, **gated),
         case("dircn-2022-attention-plain", *odd, **gated, **off),
+        case("dircn-2022-unet-published", *even, **unet, **PUBLISHED, cascades=6),
+        case("dircn-2022-attention-published", *even, **gated, **PUBLISHED, cascades=5),
     ]
 
 

@@ -64,7 +64,7 @@ def test_a_network_against_its_published_code(
     for words in (["init", "-q"], said):
         source.mkdir(exist_ok=True)
         subprocess.run(["git", "-C", str(source), *words], check=True)
-    found = run(networks, "--script", str(ROOT / "tests/parity/fastmri_varnet.py"), "--source",
+    found = run(networks, "--script", str(ROOT / "tests/parity/fastmri_networks.py"), "--source",
                 str(source), "--case", "fastmri-varnet", "--size", "2x32x28",
                 "--rounds", "1", "--together")  # fmt: skip
     assert list(found["training"]) == ["official", "all kept", "recompute", "leanest"]

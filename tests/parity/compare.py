@@ -1,6 +1,6 @@
 """Compare a network with the code it was published in, and write the golden file of a test.
 
-    PYTHONPATH=tests python tests/parity/fastmri_varnet.py --source PATH/TO/fastMRI [--write]
+    PYTHONPATH=tests python tests/parity/fastmri_networks.py --source PATH/TO/fastMRI [--write]
 
 PATH is a checkout of the reference's repository. In float64, with the same weights.
 """

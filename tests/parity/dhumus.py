@@ -29,7 +29,7 @@ def call(network: nn.Module, kspace: Tensor, mask: SamplingMask) -> Tensor:
     """(B, 1, C, H, W) to (B, H, W); it finds the ACS lines by itself and pads to 384 x 384."""
     height, width = kspace.shape[-2:]
     lines = torch.tensor(mask.lines).reshape(1, 1, 1, -1, 1).expand(len(kspace), -1, -1, -1, -1)
-    torch.set_default_dtype(torch.float64)  # it makes tensors of the default
+    torch.set_default_dtype(next(network.parameters()).dtype)  # it makes tensors of the default
     try:
         image = network(torch.view_as_real(kspace[:, 0].contiguous()) * LARGE, lines) / LARGE
     finally:

@@ -34,7 +34,8 @@ NINE = (
 def call(network: nn.Module, kspace: Tensor, mask: SamplingMask) -> Tensor:
     """One slice: (1, 1, C, H, W) to (1, H, W)."""
     lines = torch.tensor(mask.lines).reshape(1, 1, 1, -1, 1)
-    torch.set_default_dtype(torch.float64)  # it codes positions in the default precision
+    # it codes positions in the default precision
+    torch.set_default_dtype(next(network.parameters()).dtype)
     try:
         return network(torch.view_as_real(kspace[:, 0].contiguous()), lines, mask.acs_count)
     finally:

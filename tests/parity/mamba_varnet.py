@@ -45,7 +45,7 @@ def cases() -> Sequence[Case]:
         lines = torch.tensor(mask.lines).int().reshape(1, 1, 1, -1, 1)
         forward = lambda self, *given: mended(self, *given, mamba_unrolled)  # noqa: E731
         with (
-            in_float64(),
+            in_float64(network),
             patch.object(block, "forward", forward),
             patch.object(varnet_mamba, "center_crop", lambda image, *size: image),
         ):

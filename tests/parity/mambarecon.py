@@ -31,8 +31,11 @@ MASK = {"width": 28, "every": 4, "first": 1, "acs": [11, 17]}
 
 
 @contextlib.contextmanager
-def in_float64() -> Iterator[None]:
-    """Its casts to float32 keep float64."""
+def in_float64(network: nn.Module) -> Iterator[None]:
+    """Its casts to float32 keep float64, where its weights are of it."""
+    if next(network.parameters()).dtype != torch.float64:
+        yield
+        return
     with (
         patch.object(torch.Tensor, "float", torch.Tensor.double),
         patch.object(torch, "float", torch.float64),
@@ -60,9 +63,9 @@ def call(network: nn.Module, kspace: Tensor, mask: SamplingMask, module: Any, me
     scale = x0.abs().amax((1, 2, 3), keepdim=True)
     lines = torch.tensor(mask.lines)
     channels = torch.cat([x0.real, x0.imag], 1) / scale
-    theirs = lines.double().expand(len(kspace), 1, *kspace.shape[-2:])
+    theirs = lines.to(channels.dtype).expand(len(kspace), 1, *kspace.shape[-2:])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(in_float64())
+        stack.enter_context(in_float64(network))
         if mend:
             stack.enter_context(measured(module, kspace[:, 0] / scale, lines))
         real, imag = network(channels, theirs, maps[:, 0]).unbind(1)

@@ -61,7 +61,7 @@ def count(shapes: Mapping[str, torch.Size], prefix: str) -> int:
 
 UNET = Published(
     name="fastmri-unet", project=PROJECT, licence=LICENCE, signature=(_FIRST,), prefixes=("unet.",),
-    rules=UNET_RULES, settings=_unet_settings,
+    rules=(*UNET_RULES, (r"^", "unet.")), settings=_unet_settings,
 )  # fmt: skip
 VARNET = Published(
     name="fastmri-varnet",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import runpy
 import subprocess
 import sys
@@ -58,7 +57,7 @@ class Published(Apart):
     def __init__(self, mode: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, __file__, *sys.argv[1:], "--serve", mode],
-            env={**AS_FOUND, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=AS_FOUND,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from dealias.evaluation.scores import CellScores, Scores
@@ -50,16 +52,24 @@ def evaluate(
     chosen = protocol_named(protocol)
     if foreground_threshold is not None:
         chosen = chosen.with_threshold(foreground_threshold)
-    scans = open_data(data)
+    scans, said = open_data(data), list[str]()
     with bar("evaluate", len(scans), quiet) as advance:
-        scores = run(recon, scans, chosen, anatomy, advance, acceleration=acceleration, warn=warn)
+        scores = run(
+            recon, scans, chosen, anatomy, advance,
+            acceleration=acceleration, warn=warn, say=said.append,
+        )  # fmt: skip
     for path in ([out / "scores.json"] if out else []) + ([json] if json else []):
         write_scores(path, scores)
-    show(scores)
+    show(scores, said)
 
 
-def show(scores: Scores) -> None:
-    """Print scores: the cells as a table, their worst slices, the total, how it was scored."""
+def show(scores: Scores, said: Sequence[str] = ()) -> None:
+    """Print scores: the cells as a table, their worst slices, the total, how it was scored.
+
+    Args:
+        scores: Of a data set.
+        said: What the images tell of how they were made.
+    """
     from rich.console import Console
 
     from dealias.cli.app import NOTICE
@@ -68,8 +78,8 @@ def show(scores: Scores) -> None:
     # a pipe has no width of its own: nothing is cut
     console.width = max(100, console.width)
     console.print(_table(scores))
-    lines = [*_worst(scores), *_totals(scores), f"scored by {scores.protocol} [{scores.spec}]"]
-    for line in [*lines, NOTICE]:
+    rule = f"scored by {scores.protocol} [{scores.spec}]"
+    for line in [*_worst(scores), *_totals(scores), *said, rule, NOTICE]:
         console.print(line, soft_wrap=True)
 
 

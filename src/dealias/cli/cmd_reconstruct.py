@@ -56,8 +56,20 @@ def reconstruct(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; else chosen.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Slices worked on at once.")] = 1,
+    flips: Annotated[
+        str | None,
+        typer.Option(
+            help="Average the images of flipped measurements too, exactly flipped and one pass "
+            "each: readout, phase, both, or several, readout,phase,both. A flip along phase encode "
+            "flips the mask: most lattices get another offset, which the network may not know."
+        ),
+    ] = None,
     time_limit: Annotated[
-        str | None, typer.Option(help="Warn early if it will take longer, such as 1h or 50m.")
+        str | None,
+        typer.Option(
+            help="Warn early if it will take longer, such as 1h or 50m; --flips are left out, "
+            "of whole volumes, where they would not leave time for the others."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     json: Annotated[Path | None, typer.Option(help="Also write the summary here.")] = None,
@@ -68,6 +80,8 @@ def reconstruct(
     File and folder names play no part in the images; the output mirrors the input's sub-folders.
 
     Example: dealias reconstruct runs/a data/leaderboard --out recon
+
+    Example: dealias reconstruct runs/a data/leaderboard --out recon --flips readout --time-limit 1h
     """
     from dealias.atomic import write_json
     from dealias.cli.progress import bar, warn
@@ -76,10 +90,11 @@ def reconstruct(
     from dealias.engine.joining import joined
     from dealias.inference.budget import seconds
     from dealias.inference.bundle import load_model
+    from dealias.inference.flips import flips_of
     from dealias.inference.run import reconstruct_all, share
 
     limit = seconds(time_limit) if time_limit else None
-    chosen = mask_rule(mask)
+    chosen, turned = mask_rule(mask), flips_of(flips)
     with joined(device) as (ranks, where):
         if where.type == "cpu":
             prepare_inference()
@@ -105,6 +120,7 @@ def reconstruct(
                 progress=advance,
                 warn=warn if ranks.first else lambda text: None,
                 ranks=ranks,
+                flips=turned,
             )
         if json is not None and ranks.first:
             write_json(json, summary.to_json())
@@ -227,6 +243,7 @@ def said(summary: RunSummary, out: Path, data: Path) -> str:
     lines = [
         f"{summary.model}: {len(summary.volumes)} volumes, {slices} slices in "
         f"{summary.seconds:.1f} s ({per_slice:.2f} s a slice), written to {out}",
+        *_passes(summary),
         *([f"largest data-consistency residual {max(residuals):.3f}"] if residuals else []),
         *_routes(summary),
         *(_late(summary)),
@@ -243,6 +260,19 @@ def _routes(summary: RunSummary) -> list[str]:
         sent = [one for one in summary.volumes if one.route == name]
         lines.append(f"{name}: {len(sent)} volumes, such as {sent[0].file}: {sent[0].why}")
     return lines
+
+
+def _passes(summary: RunSummary) -> list[str]:
+    """How many reconstructions each image is the average of."""
+    if not summary.flips:
+        return []
+    plain, count = summary.plain, len(summary.volumes)
+    names = ", ".join(("plain", *summary.flips))
+    done = f"{1 + len(summary.flips)} passes averaged ({names})"
+    if not plain:
+        return [f"{done} in all {count} volumes"]
+    left = f"flips left out of {len(plain)} volumes, such as {plain[0]}, to keep --time-limit"
+    return [f"{done} in {count - len(plain)} of {count} volumes; {left}"]
 
 
 def _late(summary: RunSummary) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dealias.errors import DataError, SettingsError
 from dealias.evaluation.compare import compare
 from dealias.evaluation.scores import Scores, summarise
 from dealias.inference.layout import output_folders
-from dealias.io.output import read_reconstruction
+from dealias.io.output import read_passes, read_reconstruction
 from dealias.metrics.protocol import ScoringProtocol
 from dealias.scan.scan import Cell, Scan
 
@@ -28,6 +29,7 @@ def evaluate(
     *,
     acceleration: int | None = None,
     warn: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Scores:
     """Score every scan; none is skipped.
 
@@ -40,6 +42,7 @@ def evaluate(
         progress: Called with 1 after each volume.
         acceleration: In place of the scans' own, where they were reconstructed at another one.
         warn: Called with what is odd but no error.
+        say: Called with what the images themselves tell of how they were made.
 
     Returns:
         The scores.
@@ -55,6 +58,7 @@ def evaluate(
         recon_ZHW = read_reconstruction(path)
         volumes.append(protocol.score(recon_ZHW, labelled(scan, anatomy, acceleration)))
         progress(1)
+    _say_passes(paths, say)
     scores = summarise(protocol, volumes)
     if scores.unscored:
         warn(f"{protocol.name} skips every slice of {_listed(scores.unscored)}")
@@ -102,6 +106,14 @@ def _paths(recon: Path, scans: Sequence[Scan]) -> list[Path]:
         found = f"{len(missing)} of {len(paths)} reconstructions missing: {_listed(names)}"
         raise DataError(recon, found, "one for every scan", _advice(recon, missing[0]))
     return paths
+
+
+def _say_passes(paths: Sequence[Path], say: Callable[[str], None]) -> None:
+    """Where reconstructions of flipped measurements were averaged, of how many volumes."""
+    counts = Counter(read_passes(path) for path in paths)
+    if set(counts) != {1}:
+        parts = [f"{passes} in {counts[passes]} volumes" for passes in sorted(counts)]
+        say(f"passes averaged (dealias reconstruct --flips): {', '.join(parts)}")
 
 
 def _advice(recon: Path, missing: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dealias.errors import HealthError
+from dealias.inference.flips import Flip, averaged
 from dealias.inference.routing import Route, RoutedExperts
 from dealias.inference.slices import mask_of, measurements
 from dealias.physics.sampling.mask import SamplingMask
@@ -30,12 +31,15 @@ class Reconstruction:
         residual_Z: Data-consistency residual ||M F S x - y|| / ||y|| of each slice, or None where
             the method gives no complex image.
         route: Which expert made it and why, where there are several.
+        flips: Whose images are in the average, beside the plain one. The residual is then the
+            largest of all passes.
     """
 
     image_ZHW: Images
     zero_filled_ZHW: Images
     residual_Z: Images | None
     route: Route | None = None
+    flips: tuple[Flip, ...] = ()
 
 
 def reconstruct(
@@ -45,6 +49,8 @@ def reconstruct(
     mask: SamplingMask | None = None,
     batch: int = 1,
     progress: Callable[[int], None] | None = None,
+    flips: Sequence[Flip] = (),
+    only: range | None = None,
 ) -> Reconstruction:
     """Reconstruct all slices of a scan.
 
@@ -57,6 +63,8 @@ def reconstruct(
         mask: The sampling mask; the scan's own if None.
         batch: Slices worked on at once.
         progress: Called with the number of slices done since the last call.
+        flips: Of the measurement, whose reconstructions are averaged with the plain one.
+        only: Which slices, one after the other; all if None.
 
     Returns:
         The images, all finite.
@@ -71,35 +79,40 @@ def reconstruct(
     route = model.route(scan, mask, device) if isinstance(model, RoutedExperts) else None
     parts: list[tuple[Tensor, Tensor, Tensor | None]] = []
     with torch.no_grad():
-        for first, measurement in measurements(scan, mask, model.needs, device, batch):
+        for first, measurement in measurements(scan, mask, model.needs, device, batch, only):
             if route is not None:
                 measurement = replace(measurement, route=route.name)
-            parts.append(_solve(model, measurement, scan, first))
+            parts.append(_solve(model, measurement, scan, first, flips))
             if progress is not None:
                 progress(len(parts[-1][0]))
     images, zero_filled, residuals = zip(*parts, strict=True)
     known = [part for part in residuals if part is not None]
     residual_Z = _volume(known) if len(known) == len(parts) else None
-    return Reconstruction(_volume(images), _volume(zero_filled), residual_Z, route)
+    whole = _volume(images), _volume(zero_filled)
+    return Reconstruction(*whole, residual_Z, route, tuple(flips))
 
 
 def _solve(
-    model: Reconstructor, measurement: Measurement, scan: Scan, first: int
+    model: Reconstructor, measurement: Measurement, scan: Scan, first: int, flips: Sequence[Flip]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def once(one: Measurement) -> tuple[Tensor, Tensor | None]:
+        estimate = model(one)
+        return estimate.image_BHW, residual(one, estimate)
+
     try:
-        estimate = model(measurement)
+        image_BHW, residual_B = averaged(once, measurement, flips)
     except (torch.OutOfMemoryError, MemoryError) as error:
         shape = tuple(measurement.kspace_BSCHW.shape)
         found = f"no memory left for (B, S, C, H, W) = {shape}"
         raise HealthError(scan.name, found, do="try --batch 1, then --device cpu") from error
-    image = measurement.window(estimate.image_BHW)
+    image = measurement.window(image_BHW)
     finite_B = torch.isfinite(image).all(-1).all(-1)
     if not finite_B.all():
         z = first + int(finite_B.int().argmin())
         found = "NaN or infinity from the model, for finite k-space"
         raise HealthError(f"{scan.name}, slice {z}", found, do="use an earlier checkpoint")
     zero_filled = measurement.window(measurement.zero_filled())
-    return image.cpu(), zero_filled.cpu(), residual(measurement, estimate)
+    return image.cpu(), zero_filled.cpu(), residual_B
 
 
 def _volume(parts: list[Tensor] | tuple[Tensor, ...]) -> Images:

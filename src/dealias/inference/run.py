@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dealias.engine.ranks import ALONE, Ranks
 from dealias.errors import DataError
 from dealias.inference.budget import TimeBudget
 from dealias.inference.bundle import Model
+from dealias.inference.flips import Flip
 from dealias.inference.layout import output_folders
 from dealias.inference.reconstruct import Reconstruction, reconstruct
 from dealias.io.output import NOTICE, write_reconstruction
@@ -38,6 +40,7 @@ class Written:
             does not allow.
         route: Which expert made it, where there are several, and
         why: what decided it.
+        passes: Reconstructions that each image is the average of: 1, and one for each flip.
     """
 
     file: str
@@ -47,6 +50,7 @@ class Written:
     warnings: tuple[str, ...]
     route: str | None = None
     why: str | None = None
+    passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,20 @@ class RunSummary:
         volumes: One entry per scan.
         seconds: All together.
         time_limit: Seconds, or None.
+        flips: That were asked for; a volume has all of them or, for want of time, none.
     """
 
     model: str
     volumes: tuple[Written, ...]
     seconds: float
     time_limit: float | None = None
+    flips: tuple[Flip, ...] = ()
+
+    @property
+    def plain(self) -> tuple[str, ...]:
+        """Files of volumes whose flips were left out to keep the time limit."""
+        wanted = 1 + len(self.flips)
+        return tuple(volume.file for volume in self.volumes if volume.passes < wanted)
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -83,10 +95,13 @@ def reconstruct_all(
     progress: Callable[[int], None] = lambda slices: None,
     warn: Callable[[str], None] = lambda text: None,
     ranks: Ranks = ALONE,
+    flips: Sequence[Flip] = (),
 ) -> RunSummary:
     """Reconstruct a data set into a folder, one file a volume.
 
-    Each volume is one rank's, and its file has the same bytes whichever that is.
+    Each volume is one rank's, and its file has the same bytes whichever that is. Under a time limit
+    flips are an exception: a volume for which they would leave no time for the others has none of
+    them, which its file says; how fast the machine is decides then.
 
     Args:
         model_of: Gives a scan's model, from `load_model`.
@@ -96,10 +111,12 @@ def reconstruct_all(
         mask: Gives the mask to use in place of a scan's own, or None.
         batch: Slices worked on at once.
         overwrite: Replace reconstructions that exist.
-        time_limit: Seconds all of it may take; more is warned of early, and goes on.
+        time_limit: Seconds all of it may take; more is warned of early, and goes on. Flips are
+            left out first, and one slice is reconstructed beforehand to see how long it takes.
         progress: Called with the number of slices done since the last call.
         warn: Called with each warning; of several ranks, those of other ranks come at the end.
         ranks: Which share the scans; the first one alone calls `progress` and `warn`.
+        flips: See `reconstruct`.
 
     Returns:
         What was written by all ranks.
@@ -114,11 +131,8 @@ def reconstruct_all(
     ranks.from_first(lambda: _refuse_existing(scans, [out / one for one in folders], overwrite))
     mine = share(scans, ranks)
     budget = TimeBudget(sum(scans[index].slices for index in mine), time_limit, warn)
-
-    def step(slices: int) -> None:
-        budget.advance(slices)
-        progress(slices)
-
+    if flips and time_limit is not None and mine:
+        _try(model_of, scans[mine[0]], device, mask, budget)
     found: dict[int, tuple[str, Written]] = {}
     for index in mine:
         scan, model = scans[index], model_of(scans[index])
@@ -126,14 +140,30 @@ def reconstruct_all(
         said = tuple(_warnings(model, scan, used))
         for text in said:
             warn(f"{scan.name}: {text}")
-        result = reconstruct(model.reconstructor, scan, device, used, batch, step)
-        path = _write(out / folders[index], scan, result, model)
-        file = path.relative_to(out).as_posix()
-        seconds = budget.seconds - start
-        route = result.route or (None, None)
-        written = Written(file, scan.slices, seconds, _worst(result), said, *route)
-        found[index] = model.name, written
-    return _summary(found, scans, ranks, budget, time_limit, warn)
+        chosen = flips if budget.affords(scan.slices, 1 + len(flips)) else ()
+        step = partial(_step, budget, progress, 1 + len(chosen))
+        result = reconstruct(model.reconstructor, scan, device, used, batch, step, chosen)
+        path = _write(out / folders[index], scan, result, model, flips)
+        found[index] = model.name, Written(
+            path.relative_to(out).as_posix(), scan.slices, budget.seconds - start, _worst(result),
+            said, *(result.route or (None, None)), passes=1 + len(chosen),
+        )  # fmt: skip
+    summary = _summary(found, scans, ranks, budget, time_limit, warn)
+    return replace(summary, flips=tuple(flips))
+
+
+def _try(
+    model_of: Callable[[Scan], Model], scan: Scan, device: torch.device | None,
+    mask: Callable[[Scan], SamplingMask | None], budget: TimeBudget,
+) -> None:  # fmt: skip
+    """Reconstruct one slice for the time that it takes."""
+    reconstruct(model_of(scan).reconstructor, scan, device, mask(scan), only=range(1))
+    budget.tried()
+
+
+def _step(budget: TimeBudget, progress: Callable[[int], None], passes: int, slices: int) -> None:
+    budget.advance(slices, passes)
+    progress(slices)
 
 
 def share(scans: Sequence[Scan], ranks: Ranks) -> list[int]:
@@ -178,7 +208,9 @@ def _refuse_existing(scans: Sequence[Scan], folders: Sequence[Path], overwrite: 
         remove_stale(folder)
 
 
-def _write(folder: Path, scan: Scan, result: Reconstruction, model: Model) -> Path:
+def _write(
+    folder: Path, scan: Scan, result: Reconstruction, model: Model, asked: Sequence[Flip]
+) -> Path:
     # nothing of the input's name or place, and no time: the same data give the same bytes
     attributes: dict[str, Any] = {"model": model.name, "dealias_version": dealias.__version__}
     if model.header.get("digest"):
@@ -187,6 +219,9 @@ def _write(folder: Path, scan: Scan, result: Reconstruction, model: Model) -> Pa
         attributes["residual"] = result.residual_Z
     if result.route is not None:
         attributes["route"] = result.route.name
+    if asked:
+        attributes["passes"] = 1 + len(result.flips)
+        attributes["flips"] = ",".join(result.flips) or f"none of {','.join(asked)}: time limit"
     return write_reconstruction(folder, scan.name, result.image_ZHW, attributes)
 
 

@@ -18,8 +18,9 @@ from dealias.scan.scan import Scan
 
 
 def measurements(
-    scan: Scan, mask: SamplingMask, needs: Needs, device: torch.device, batch: int = 1
-) -> Iterator[tuple[int, Measurement]]:
+    scan: Scan, mask: SamplingMask, needs: Needs, device: torch.device, batch: int = 1,
+    only: range | None = None,
+) -> Iterator[tuple[int, Measurement]]:  # fmt: skip
     """Slices of a scan as a network wants to see them.
 
     Args:
@@ -28,6 +29,7 @@ def measurements(
         needs: What the network asks for: adjacent slices (clamped at both ends), maps, crop.
         device: Where to work.
         batch: Slices in each measurement; the last may hold fewer.
+        only: Which slices, one after the other; all if None.
 
     Yields:
         The first slice's index, and the measurement.
@@ -38,8 +40,9 @@ def measurements(
     if needs.maps == "espirit":
         refuse_maps_of_cache(scan)
     reach = needs.slices // 2
-    for first in range(0, scan.slices, batch):
-        last = min(first + batch, scan.slices)
+    wanted = only or range(scan.slices)
+    for first in range(wanted.start, wanted.stop, batch):
+        last = min(first + batch, wanted.stop)
         start, stop = max(0, first - reach), min(scan.slices, last + reach)
         kspace_ZCHW, hybrid = _finite_kspace(scan, start, stop, needs)
         kspace_ZCHW = kspace_ZCHW.to(device)

@@ -41,6 +41,16 @@ def write_reconstruction(
     return path
 
 
+def read_passes(path: Path) -> int:
+    """How many reconstructions each image of a file is the average of; 1 where it says nothing.
+
+    Raises:
+        DataError: The file is missing or refused.
+    """
+    with open_guarded(path) as file:
+        return int(file.number("passes") or 1)
+
+
 def read_reconstruction(path: Path) -> Images:
     """Read a reconstruction, (Z, H, W) float32.
 

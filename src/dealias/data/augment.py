@@ -69,7 +69,7 @@ class TransformSettings(BaseModel):
 
 
 class AugmentSettings(BaseModel):
-    """Image augmentation of training samples; off as long as all weights are 0.
+    """Image augmentation of training samples; off as long as all weights are 0 and none are mixed.
 
     Attributes:
         transforms: Weights and limits.
@@ -78,6 +78,9 @@ class AugmentSettings(BaseModel):
         interpolation: Of the warp. "bilinear" and "bicubic" smooth noise, in the target too.
         edges: What lies beyond an image's edges.
         strength: By epoch.
+        mixup: a of the Beta(a, a) that the share of the sample itself is drawn from; the rest is
+            another slice of its shape and anatomy (`data.mixup`). What comes out is moved as one.
+            The epoch's strength is the probability that a sample is mixed; None mixes none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,6 +91,7 @@ class AugmentSettings(BaseModel):
     interpolation: Interpolation = "bilinear"
     edges: Edges = "reflect"
     strength: StrengthSettings = StrengthSettings()
+    mixup: float | None = Field(default=None, gt=0)
 
     def of(self, anatomy: str | None) -> TransformSettings:
         """Weights and limits for an anatomy; None is an unknown one."""
@@ -97,7 +101,8 @@ class AugmentSettings(BaseModel):
     @property
     def active(self) -> bool:
         """Whether anything can happen to any sample."""
-        return any(one.active for one in (self.transforms, self.brain, self.knee) if one)
+        moved = any(one.active for one in (self.transforms, self.brain, self.knee) if one)
+        return moved or self.mixup is not None
 
 
 UNAUGMENTED = AugmentSettings()

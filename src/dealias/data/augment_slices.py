@@ -63,8 +63,9 @@ def augmented(
     """
     before_SCHW = ifft(kspace_SCHW)
     after_SCHW = transform(before_SCHW, settings.interpolation, settings.edges)
-    targets = (_target_of(images_SCHW, target_hw) for images_SCHW in (after_SCHW, before_SCHW))
-    return Augmented(fft(after_SCHW), *targets)
+    targets = (target_of(images_SCHW, target_hw) for images_SCHW in (after_SCHW, before_SCHW))
+    # what did not move keeps its bits
+    return Augmented(kspace_SCHW if after_SCHW is before_SCHW else fft(after_SCHW), *targets)
 
 
 def anatomy_of(scan: Scan) -> str | None:
@@ -72,7 +73,7 @@ def anatomy_of(scan: Scan) -> str | None:
     return scan.cell.anatomy if scan.cell else None
 
 
-def _target_of(images_SCHW: Tensor, target_hw: tuple[int, int]) -> Tensor:
+def target_of(images_SCHW: Tensor, target_hw: tuple[int, int]) -> Tensor:
     """Root-sum-of-squares of the centre slice's coil images on the target's grid, (H, W)."""
     centre_CHW = images_SCHW[images_SCHW.shape[0] // 2]
     return centre_crop_or_pad(rss(centre_CHW, 0), target_hw)
@@ -111,14 +112,16 @@ def as_cached(kspace_SCHW: Tensor, rows: tuple[int, int] | None) -> tuple[Tensor
 
 
 def refuse_masked(scans: Sequence[Scan], settings: AugmentSettings) -> None:
-    """Refuse to augment scans that are not fully sampled: what was not measured cannot be moved.
+    """Refuse to augment scans that are not fully sampled: what was not measured cannot be made.
 
     Raises:
         DataError: Something may happen to a scan that is masked already.
     """
     for scan in scans:
-        if settings.of(anatomy_of(scan)).active and not scan.full:
+        active = settings.mixup is not None or settings.of(anatomy_of(scan)).active
+        if active and not scan.full:
             do = "train on fully sampled scans, or set all weights of augment to 0"
+            do = f"{do} and augment.mixup=null" if settings.mixup is not None else do
             found, expected = "k-space that is masked already", "fully sampled k-space to augment"
             raise DataError(scan.name, found, expected, do)
 
@@ -140,5 +143,5 @@ def refuse_another_target(scan: Scan, z: int, made_HW: Tensor) -> None:
     apart = float((torch.from_numpy(stored_ZHW[0]) - made_HW).abs().max())
     if apart > AGREEMENT * float(made_HW.max()):
         found = f"slice {z}: a target up to {apart:.2g} from the root-sum-of-squares of k-space"
-        do = "set all weights of augment to 0: it cannot be made anew"
+        do = "set all weights of augment to 0 and augment.mixup=null: it cannot be made anew"
         raise DataError(scan.name, found, "a target that k-space tells", do)

@@ -18,13 +18,16 @@ from dealias.data.augment_slices import (
     augmented,
     refuse_another_target,
     refuse_masked,
+    target_of,
     whole_kspace,
 )
+from dealias.data.mixup import Mixup, Partner
 from dealias.data.narrow import refuse_cache
 from dealias.data.remask import MaskSettings, mask_axes, refuse_mixture, training_mask
 from dealias.data.strength import Strengths
 from dealias.errors import DataError
 from dealias.metrics.foreground import THRESHOLDS, foreground
+from dealias.physics.fourier import ifft
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.warp import UNMOVED, Transform
 from dealias.randomness import generator
@@ -55,6 +58,7 @@ class Sample:
         sens_SCHW: ESPIRiT maps, (S, M, C, H, W) for M sets, if the network needs them. They are
             made here, by the loader's workers, as they take seconds.
         area_weight: How much the slice counts by its anatomy, where the loss asks for it.
+        anatomy: By the scan's label, or None.
     """
 
     kspace_SCHW: Tensor
@@ -68,6 +72,7 @@ class Sample:
     stored: Mapping[str, Tensor] = field(default_factory=dict)
     sens_SCHW: Tensor | None = None
     area_weight: float | None = None
+    anatomy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Batch:
     sens_BSCHW: Tensor | None = None
     route: str | None = None
     area_B: Tensor | None = None
+    anatomies: tuple[str | None, ...] = ()
 
     def pin_memory(self) -> Batch:
         """In page-locked memory, from where copies to a GPU overlap with its work.
@@ -142,6 +148,7 @@ class Samples(Dataset[Sample]):
         refuse_cache(self.scans, needs, masks, augment)
         refuse_masked(self.scans, augment)
         refuse_mixture(masks, self.scans)
+        self._mixup = Mixup(augment.mixup, self.scans, seed)
         slices = [(s, z) for s, scan in enumerate(self.scans) for z in range(scan.slices)]
         self.index = [place for place in slices for _ in range(masks.copies)]
         # of each scan once: workers, which are new ones each epoch, share what they find
@@ -162,28 +169,28 @@ class Samples(Dataset[Sample]):
         """Elements of each sample's k-space as the network sees it."""
         sizes = []
         for scan in self.scans:
-            rows, margin = scan.shape[-2], self.needs.readout_crop
-            if margin is not None:
-                rows = min(rows, scan.geometry.target_hw[0] + 2 * margin)
-            sizes.append(scan.shape[1] * rows * scan.shape[-1])
+            start, stop = self.needs.rows(scan.shape[-2], scan.geometry.target_hw[0])
+            sizes.append(self.needs.coils(scan.shape[1]) * (stop - start) * scan.shape[-1])
         return [sizes[s] for s, _ in self.index]
 
     def __getitem__(self, key: tuple[int, int] | tuple[int, int, Strengths]) -> Sample:
         """The sample of (epoch, index, strengths); both are 1 where they are not said."""
         epoch, index, strengths = Key(*key)
-        scan, z, near = self._place(index)
+        s, z = self.index[index]
+        scan = self.scans[s]
         mask = training_mask(self.masks, scan, self.seed, epoch, index, strengths.masks)
         transform = self._transform(scan, epoch, index, strengths.augment)
-        moved = transform != UNMOVED
-        kspace_SCHW, hybrid, target_HW, gain = self._read(scan, z, near, transform)
-        data_range = (scan.data_range or _volume_maximum(scan)) * gain
-        inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range, moved)).float()
-        area = self._area_weight(index, inside_HW)
-        # images that came with the scan show what was not moved: they are made anew of k-space
-        stored = {} if moved else scan.stored(self.needs, mask, z)
+        partner = self._mixup.drawn((s, z), epoch, index, strengths.augment)
+        made = transform != UNMOVED or partner is not None
+        kspace_SCHW, hybrid, target_HW, gain = self._read(scan, z, transform, partner)
+        data_range = self._range(scan, partner) * gain
+        inside_HW = torch.from_numpy(_inside(scan, z, target_HW, data_range, made)).float()
+        area = self._area_weight(s, inside_HW, partner)
+        # images that came with the scan show what it was before: they are made anew of k-space
+        stored = {} if made else scan.stored(self.needs, mask, z)
         return Sample(
             kspace_SCHW, mask, target_HW, inside_HW, data_range, scan.name, z, hybrid, stored,
-            self._maps(kspace_SCHW, mask, scan.name), area,
+            self._maps(kspace_SCHW, mask, scan.name), area, anatomy_of(scan),
         )  # fmt: skip
 
     def _transform(self, scan: Scan, epoch: int, index: int, strength: float) -> Transform:
@@ -194,14 +201,22 @@ class Samples(Dataset[Sample]):
         return drawn(settings, strength, scan.geometry.encoded_hw, scan.geometry.target_hw, rng)
 
     def _read(
-        self, scan: Scan, z: int, near: list[int], transform: Transform
+        self, scan: Scan, z: int, transform: Transform, partner: Partner | None
     ) -> tuple[Tensor, Hybrid | None, Tensor, float]:
         """k-space, what belongs to a cache's rows, the target, and what the data range grows by."""
-        if transform == UNMOVED:
+        near = self._near(scan, z)
+        if transform == UNMOVED and partner is None:
             return *_measured(scan, near, self.needs), _target(scan, z), 1.0
         target_hw = scan.geometry.target_hw
-        made = augmented(whole_kspace(scan, near), transform, self.augment, target_hw)
-        refuse_another_target(scan, z, made.before_HW)
+        whole_SCHW = whole_kspace(scan, near)
+        if partner is not None:
+            refuse_another_target(scan, z, target_of(ifft(whole_SCHW), target_hw))
+            other = self.scans[partner.scan]
+            around = self._near(other, partner.z)
+            whole_SCHW = partner.mixed(whole_SCHW, whole_kspace(other, around))
+        made = augmented(whole_SCHW, transform, self.augment, target_hw)
+        if partner is None:
+            refuse_another_target(scan, z, made.before_HW)
         rows = None if scan.cached is None else self.needs.rows(scan.shape[2], target_hw[0])
         return *as_cached(made.kspace_SCHW, rows), made.target_HW, made.gain
 
@@ -211,19 +226,31 @@ class Samples(Dataset[Sample]):
             return None
         return espirit_maps(kspace_SCHW[None], [mask], name, needs.crop, needs.sets)[0]
 
-    def _area_weight(self, index: int, inside_HW: Tensor) -> float | None:
+    def _range(self, scan: Scan, partner: Partner | None) -> float:
+        own = scan.data_range or _volume_maximum(scan)
+        if partner is None:
+            return own
+        other = self.scans[partner.scan]
+        return partner.between(own, other.data_range or _volume_maximum(other))
+
+    def _area_weight(self, s: int, inside_HW: Tensor, partner: Partner | None) -> float | None:
         if self._largest is None:
             return None
-        s = self.index[index][0]
-        if self._largest[s] < 0:
-            self._largest[s] = _largest_area(self.scans[s])
-        return area_weight(inside_HW.numpy(), int(self._largest[s]))
+        largest = self._largest_of(s, self._largest)
+        if partner is not None:
+            other = self._largest_of(partner.scan, self._largest)
+            largest = round(partner.between(largest, other))
+        return area_weight(inside_HW.numpy(), largest)
 
-    def _place(self, index: int) -> tuple[Scan, int, list[int]]:
-        """Scan, slice, and the adjacent slices that the network sees with it."""
-        s, z = self.index[index]
-        scan, reach = self.scans[s], self.needs.slices // 2
-        return scan, z, [min(max(i, 0), scan.slices - 1) for i in range(z - reach, z + reach + 1)]
+    def _largest_of(self, s: int, known: Tensor) -> int:
+        if known[s] < 0:
+            known[s] = _largest_area(self.scans[s])
+        return int(known[s])
+
+    def _near(self, scan: Scan, z: int) -> list[int]:
+        """The adjacent slices that the network sees with a slice, and itself."""
+        reach = self.needs.slices // 2
+        return [min(max(i, 0), scan.slices - 1) for i in range(z - reach, z + reach + 1)]
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -246,6 +273,7 @@ def collate(samples: list[Sample]) -> Batch:
         tuple(sample.stored for sample in samples),
         torch.stack(sens) if (sens := [one for one in maps if one is not None]) else None,
         area_B=torch.tensor(areas, dtype=torch.float32) if areas else None,
+        anatomies=tuple(sample.anatomy for sample in samples),
     )
 
 

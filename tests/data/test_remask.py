@@ -143,6 +143,7 @@ VARIED = [
     {"mixture": [{"kind": "binned"}], "probability": {"kind": "linear", "until": 9}},
     {"exclude": "snu"},
     {"drop": {"lines": 4}},
+    {"jitter": {"lines": 1}},
     {"each_acceleration": True},
 ]
 
@@ -171,8 +172,9 @@ REFUSED = [
     ({"kind": "snu", "exclude": "snu"}, "leaves no mask of kind snu"),
     ({"mixture": [{"kind": "binned"}, {"kind": "snu"}], "exclude": "snu"}, "leaves no mask"),
     ({"exclude": "snu"}, "needs masks that are drawn, and kind is stored"),
-    ({"kind": "snu", "probability": {"maximum": 0.5}}, "probability is of mixture or drop"),
+    ({"kind": "snu", "probability": {"maximum": 0.5}}, "probability is of mixture, drop or jitter"),
     ({"kind": "snu", "mixture": [{"kind": "poisson_disc"}]}, "over one axis, or all over two"),
+    ({"kind": "poisson_disc", "jitter": {}}, "jitter is of masks over one axis"),
     ({"mixture": [{"kind": "file"}]}, "one of stored, snu"),
     ({"mixture": [{"kind": "binnd"}]}, "did you mean 'binned'"),
     ({"mixture": [{"kind": "binned", "weight": 0}]}, "mixture.0.weight\n.*greater than 0"),
@@ -197,7 +199,7 @@ def test_settings_that_cannot_be_meant_are_refused(values: dict[str, Any], messa
 def test_settings_survive_their_own_dump() -> None:
     settings = MaskSettings(
         kind="snu", accelerations={"low": 3, "high": 5}, centre_lines=[31, 33],
-        centre_fraction={"low": 0.07, "high": 0.1}, exclude="snu", drop={}, mixture=[
+        centre_fraction={"low": 0.07, "high": 0.1}, exclude="snu", drop={}, jitter={}, mixture=[
             {"kind": "binned", "accelerations": {"low": 4, "high": 8}, "centre_fraction": 0.04},
             {"kind": "stored", "weight": 2}],
     )  # type: ignore[arg-type] # fmt: skip

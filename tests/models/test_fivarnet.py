@@ -306,3 +306,27 @@ def test_keys_under_which_the_published_file_repeats_itself_are_dropped() -> Non
     for key in ("cascades.3.encoder.encoder.0.weight", "cascades.0.zero", "loss.w",
                 "feat_cascades.0.dc_weight", "cascades.11.decoder.decoder.bias"):  # fmt: skip
         assert FIVARNET.rename(key) is None
+
+
+def test_a_block_crop_changes_its_inside_as_a_smaller_unet_would_and_nothing_else() -> None:
+    """Attention sees everything; the U-Net's change is 0 outside, so consistency stays whole."""
+    plain, cropped = network(ALIAS), network(ALIAS, block_crop=(10, 16))
+    cropped.load_state_dict(plain.state_dict())
+    x = golden.drawn("features", (2, 3, 18, 24))
+    refiner = cropped.feature_cascades[0].refiner.network
+    found = refiner(x, (4, 8))
+    attended = refiner.attention(x, (4, 8))
+    rows, columns = slice(4, 14), slice(4, 20)
+    assert (
+        off(found[..., rows, columns], plain_unet(refiner.unet, attended[..., rows, columns]))
+        < 1e-12
+    )
+    outside = torch.ones(18, 24, dtype=torch.bool)
+    outside[rows, columns] = False
+    assert not found[..., outside].any()
+    m = measured(X4)
+    assert off(cropped(m).image_BHW, plain(m).image_BHW) > 1e-3
+    # as large as the data or larger: no crop
+    whole = network(ALIAS, block_crop=(18, 400))
+    whole.load_state_dict(plain.state_dict())
+    assert torch.equal(whole(m).image_BHW, plain(m).image_BHW)

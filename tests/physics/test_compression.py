@@ -315,3 +315,24 @@ def test_dead_coils_and_silence_do_no_harm(brain: torch.Tensor) -> None:
         assert lost(with_dead, compress(with_dead, matrices)) < 1e-10
         silent = torch.zeros_like(brain)
         assert (compress(silent, method(silent, centre(90), 0.99)) == 0).all()
+
+
+def test_phases_are_the_datas_own(brain: torch.Tensor) -> None:
+    """Each virtual coil's strongest ACS sample is real: at the centre row, where GCC begins."""
+    start, stop = centre(90)
+    acs = brain.to(torch.complex128)[..., start:stop]
+    virtual = scc(brain, (start, stop), 4) @ acs.flatten(1)
+    row = geometric(brain, 4)[64] @ ifft(acs, (-2,))[:, 64]
+    for samples in (virtual, row):
+        strongest = samples.gather(1, samples.abs().argmax(1, keepdim=True))
+        assert (strongest.real > 0).all()
+        assert (strongest.imag.abs() < 1e-12 * strongest.real).all()
+    assert torch.isfinite(torch.view_as_real(scc(0 * brain, (start, stop), 4))).all()
+
+
+def test_gcc_is_the_same_of_rows_that_were_transformed(brain: torch.Tensor) -> None:
+    hybrid = ifft(brain.to(torch.complex128), (-2,))
+    whole = gcc(brain, centre(90), 3)
+    torch.testing.assert_close(gcc(hybrid, centre(90), 3, transformed=True), whole)
+    some = gcc(hybrid[:, 34:94], centre(90), 3, transformed=True)
+    torch.testing.assert_close(some, whole[34:94])

@@ -16,6 +16,7 @@ from dealias.data.strength import StrengthSettings, strength
 from dealias.errors import DataError
 from dealias.io.mask import load_mask
 from dealias.physics.sampling.drop import without_lines
+from dealias.physics.sampling.jitter import with_moved_acs
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.physics.sampling.table import FAMILIES
 from dealias.randomness import generator
@@ -35,6 +36,20 @@ class DropSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     lines: int = Field(default=1, ge=1)
+    probability: float = Field(default=1.0, gt=0, le=1)
+
+
+class JitterSettings(BaseModel):
+    """ACS lines that lie beside the centre.
+
+    Attributes:
+        lines: The most that their block is moved, to either side; it still holds the centre.
+        probability: As that of `DropSettings`, drawn for itself.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lines: int = Field(default=2, ge=1)
     probability: float = Field(default=1.0, gt=0, le=1)
 
 
@@ -60,6 +75,7 @@ class MaskSettings(BaseModel):
         exclude: "snu" draws again what comes out as the challenge's own mask. It speaks of the
             mixture, or of `kind` where there is none.
         drop: Lines left out of the masks, of whatever kind.
+        jitter: How the block of ACS lines is moved, of masks over phase-encode lines.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +90,7 @@ class MaskSettings(BaseModel):
     probability: StrengthSettings = StrengthSettings()
     exclude: Literal["snu"] | None = None
     drop: DropSettings | None = None
+    jitter: JitterSettings | None = None
 
     @field_validator("kind")
     @classmethod
@@ -104,14 +121,17 @@ class MaskSettings(BaseModel):
 
     @model_validator(mode="after")
     def _varies_something(self) -> MaskSettings:
-        if self.probability != StrengthSettings() and not (self.mixture or self.drop):
-            raise ValueError("probability is of mixture or drop: set one of them")
+        varied = self.mixture or self.drop or self.jitter
+        if self.probability != StrengthSettings() and not varied:
+            raise ValueError("probability is of mixture, drop or jitter: set one of them")
         return self
 
     @model_validator(mode="after")
     def _is_of_the_same_axes(self) -> MaskSettings:
         if len({FAMILIES[kind].axes for kind in self.families}) > 1:
             raise ValueError("kind and mixture must all be over one axis, or all over two")
+        if self.jitter and any(len(FAMILIES[kind].axes) == 2 for kind in self.families):
+            raise ValueError("jitter is of masks over one axis")
         return self
 
     @property
@@ -171,6 +191,9 @@ def training_mask(
     another, dropped = generator(seed, "remask", epoch, index).random(2)
     mixed = bool(settings.mixture) and bool(another < chance)
     mask = _whole_mask(settings, scan, seed, epoch, index, mixed)
+    jitter, rng = settings.jitter, generator(seed, "jitter", epoch, index)
+    if jitter is not None and rng.random() < chance * jitter.probability:
+        mask = with_moved_acs(mask, jitter.lines, rng)
     drop = settings.drop
     if drop is None or dropped >= chance * drop.probability:
         return mask

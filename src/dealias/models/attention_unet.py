@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -12,7 +13,7 @@ from dealias.models.layers.attention_unet import AttentionUNet
 from dealias.models.layers.normalise import NormalisedDenoiser
 from dealias.models.network import Network, NetworkSettings
 from dealias.physics.readout import centre_crop_or_pad
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 
 class AttentionUnetSettings(NetworkSettings):
@@ -49,9 +50,7 @@ class AttentionUnet(Network):
 
     def __init__(self, settings: AttentionUnetSettings) -> None:
         super().__init__()
-        self.needs = Needs(
-            readout_crop=settings.readout_crop, priors=("grappa",), stored_priors=settings.stored
-        )
+        self.needs = replace(settings.needs(), priors=("grappa",), stored_priors=settings.stored)
         network = AttentionUNet(
             2, 2, settings.channels, settings.pools, settings.hidden, settings.kernel,
             settings.stride, settings.dropout,

@@ -14,7 +14,7 @@ from dealias.models.layers.lines import laid_out
 from dealias.models.layers.reflect import reflected
 from dealias.models.network import Block, Network, NetworkSettings
 from dealias.physics.readout import centre_crop_or_pad
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 EPS = 1e-5
 """Added to the variance, as nn.BatchNorm2d does."""
@@ -76,7 +76,7 @@ class ChallengeUnet(Network):
 
     def __init__(self, settings: ChallengeUnetSettings) -> None:
         super().__init__()
-        self.needs = Needs(readout_crop=settings.readout_crop)
+        self.needs = settings.needs()
         channels = settings.channels
         self.down = NormalisedConvBlock(1, channels)
         self.middle = NormalisedConvBlock(channels, 2 * channels)

@@ -22,7 +22,7 @@ from dealias.models.network import Cascade, MappedSettings, Network
 from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, image, refine, soft_consistency
 from dealias.physics.sense import Sense
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 Count = Annotated[int, Field(ge=1, le=1024)]
 Scale = Literal[1, 2, 4, 8, 16]
@@ -100,7 +100,7 @@ class DHumus(Network):
 
     def __init__(self, settings: DHumusSettings) -> None:
         super().__init__()
-        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.needs = settings.needs()
         self.sensitivity = sensitivity(
             settings.maps,
             lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),

@@ -31,7 +31,7 @@ from dealias.models.unrolled import (
     weighted_consistency,
 )
 from dealias.physics.sense import Sense
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 WEIGHT = 0.01
 """What data consistency begins with."""
@@ -136,7 +136,7 @@ class DIRCN(Network):
 
     def __init__(self, settings: DIRCNSettings) -> None:
         super().__init__()
-        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.needs = settings.needs()
         self.sensitivity = sensitivity(settings.maps, settings.sens_denoiser)
         self.cascades = nn.ModuleList(
             DIRCNCascade(settings, number) for number in range(settings.cascades)

@@ -28,7 +28,7 @@ from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image
 from dealias.models.varnet import VarNetCascade
 from dealias.physics.sense import Sense
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 EVERY = 3
 """Of feature cascades, every third, from the first on, may end in convolutions."""
@@ -98,6 +98,9 @@ class FIVarNetSettings(MappedSettings):
         adaptive: Whether anchors are moved at each position as its features ask; else alike
             everywhere, as GeekSeek did.
         dropout: Probability of dropping a channel in the feature cascades' U-Nets.
+        block_crop: Rows and columns around the centre that the feature cascades' U-Nets see; beyond
+            them they change nothing. None: all. GeekSeek's; `readout_crop` spares as much and
+            leaves nothing out that is scored.
     """
 
     name: Literal["fivarnet"] = "fivarnet"
@@ -119,6 +122,7 @@ class FIVarNetSettings(MappedSettings):
     radius: Annotated[float, Field(ge=0, le=64)] = 4.0
     adaptive: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    block_crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
 
     def unet(self, large_kernels: bool) -> FeatureUNet:
         """Of one feature cascade."""
@@ -191,7 +195,8 @@ class FeatureCascade(Cascade):
             else None
         )
         attention = AliasAttention(features) if stage.attention == "alias" else None
-        self.refiner = Border(FeatureRefiner(attention, settings.unet(stage.large_kernels)))
+        unet = settings.unet(stage.large_kernels)
+        self.refiner = Border(FeatureRefiner(attention, unet, settings.block_crop))
         self.convolutions = (
             Border(FeatureConvolutions(features), small=True) if convolutions else None
         )
@@ -219,7 +224,7 @@ class FIVarNet(Network):
 
     def __init__(self, settings: FIVarNetSettings) -> None:
         super().__init__()
-        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.needs = settings.needs()
         self.settings = settings
         self.sensitivity = sensitivity(
             settings.maps,

@@ -15,7 +15,7 @@ from dealias.models.network import MappedSettings
 from dealias.models.sensitivity import sensitivity
 from dealias.models.varnet import VariationalNetwork
 from dealias.physics.coils import divide, rss
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 Count = Annotated[int, Field(ge=1, le=1024)]
 Levels = Annotated[tuple[Count, ...], Field(min_length=1, max_length=5)]
@@ -86,7 +86,7 @@ class Humus(VariationalNetwork):
     def __init__(self, settings: HumusSettings) -> None:
         channels, sizes = 2 * settings.slices, settings.sizes()
         super().__init__(
-            Needs(settings.slices, settings.given_maps, readout_crop=settings.readout_crop),
+            settings.needs(settings.slices),
             sensitivity(
                 settings.maps,
                 lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),

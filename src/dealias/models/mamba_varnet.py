@@ -14,7 +14,7 @@ from dealias.models.network import Network
 from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image, refine, soft_consistency
 from dealias.physics.sense import Sense
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 
 class MambaVarNetSettings(MambaSettings):
@@ -64,7 +64,7 @@ class MambaVarNet(Network):
 
     def __init__(self, settings: MambaVarNetSettings) -> None:
         super().__init__()
-        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.needs = settings.needs()
         self.sensitivity = sensitivity(settings.maps, settings.sens_denoiser)
         self.cascades = nn.ModuleList(
             MambaVarNetCascade(settings.sizes()) for _ in range(settings.cascades)

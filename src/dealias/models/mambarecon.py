@@ -17,7 +17,7 @@ from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import State, image
 from dealias.physics.coils import divide
 from dealias.physics.sense import Sense
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 Count = Annotated[int, Field(ge=1, le=1024)]
 Stages = Annotated[int, Field(ge=1, le=100)]
@@ -148,7 +148,7 @@ class MambaRecon(Network):
 
     def __init__(self, settings: MambaReconSettings) -> None:
         super().__init__()
-        self.needs = Needs(maps=settings.given_maps, readout_crop=settings.readout_crop)
+        self.needs = settings.needs()
         self.sensitivity = sensitivity(settings.maps, settings.sens_denoiser)
         self.unrolled = UnrolledMamba(settings.sizes())
 

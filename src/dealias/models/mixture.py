@@ -39,13 +39,14 @@ class MixtureSettings(NetworkSettings):
     Attributes:
         readout_crop: Of all members, in place of their own; None leaves each its own, in which
             they must agree.
+        compression: The same.
     """
 
     def own(self, member: Settings) -> Settings:
         """Settings that a member is built with."""
-        if self.readout_crop is None:
-            return member
-        return member.model_copy(update={"readout_crop": self.readout_crop})
+        ours = {"readout_crop": self.readout_crop, "compression": self.compression}
+        given = {key: value for key, value in ours.items() if value is not None}
+        return member.model_copy(update=given)
 
 
 def _team_2022() -> tuple[AnySettings, ...]:
@@ -193,7 +194,7 @@ def together(needs: Mapping[str, Needs]) -> Needs:
     """
     mapped = {name: one for name, one in needs.items() if one.maps != "none"}
     informed = {name: one for name, one in needs.items() if one.priors}
-    _agree(needs, "slices", "readout_crop")
+    _agree(needs, "slices", "readout_crop", "compression")
     _agree(mapped, "crop", "sets")
     _agree(informed, "stored_priors")
     first = next(iter(needs.values()))

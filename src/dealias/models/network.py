@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.virtual_coils import CompressionSettings
 
 Runner = Callable[..., Any]
 Maps = Literal["learned", "espirit", "both"]
@@ -52,22 +53,40 @@ class NetworkSettings(BaseModel):
     Attributes:
         readout_crop: Margin in rows beyond the target's field of view along the readout; None keeps
             all rows, as every imported model must.
+        compression: Fewer, virtual coils in place of those that were measured; None keeps all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     readout_crop: int | None = None
+    compression: CompressionSettings | None = None
+
+    def needs(self, slices: int = 1) -> Needs:
+        """What a network of these settings asks of the data.
+
+        Args:
+            slices: Adjacent ones that it sees together.
+        """
+        return Needs(slices, readout_crop=self.readout_crop, compression=self.compression)
 
 
-class Network(nn.Module):
-    """A reconstruction network.
+class Trainable(nn.Module):
+    """What is trained on measurements, whatever it makes of them.
 
     Attributes:
         needs: What it asks of the data.
-        routes: Of which a measurement must name one.
     """
 
     needs: Needs = Needs()
+
+
+class Network(Trainable):
+    """A reconstruction network.
+
+    Attributes:
+        routes: Of which a measurement must name one.
+    """
+
     routes: Sequence[str] = ()
 
     def forward(self, measurement: Measurement) -> Estimate:
@@ -96,6 +115,10 @@ class MappedSettings(NetworkSettings):
     def given_maps(self) -> Literal["none", "espirit"]:
         """What the data must bring."""
         return "none" if self.maps == "learned" else "espirit"
+
+    def needs(self, slices: int = 1) -> Needs:
+        """What a network of these settings asks of the data, maps included."""
+        return replace(super().needs(slices), maps=self.given_maps)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dealias.models.layers.prompt_unet import PromptUNet, Sizes
 from dealias.models.network import MappedSettings
 from dealias.models.sensitivity import sensitivity
 from dealias.models.varnet import VariationalNetwork
-from dealias.scan.measurement import Needs
 
 PADDED = 8
 """Three poolings halve what is a multiple of this."""
@@ -91,7 +90,7 @@ class PromptMR(VariationalNetwork):
         activation = nn.PReLU()
         channels = 2 * settings.slices
         super().__init__(
-            Needs(settings.slices, settings.given_maps, readout_crop=settings.readout_crop),
+            settings.needs(settings.slices),
             sensitivity(
                 settings.maps, lambda: prompt_denoiser(2, settings.sens_sizes(), activation)
             ),

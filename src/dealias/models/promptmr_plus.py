@@ -21,7 +21,7 @@ from dealias.models.sensitivity import sensitivity
 from dealias.models.unrolled import START, State, estimate, image, refine, soft_consistency
 from dealias.physics.coils import rss
 from dealias.physics.sense import Sense
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 BUFFERS = 4
 """Images that denoisers with adaptive input take and give beside the image and its change."""
@@ -125,7 +125,7 @@ class PromptMRPlus(Network):
 
     def __init__(self, settings: PromptMRPlusSettings) -> None:
         super().__init__()
-        self.needs = Needs(settings.slices, settings.given_maps, readout_crop=settings.readout_crop)
+        self.needs = settings.needs(settings.slices)
         self.kspace = settings.state == "kspace"
         self.activation = nn.PReLU()
         channels = 2 * (settings.slices if settings.sens_adjacent else 1)

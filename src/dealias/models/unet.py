@@ -11,7 +11,7 @@ from torch import Tensor
 from dealias.models.layers.unet import UNet
 from dealias.models.network import Network, NetworkSettings
 from dealias.physics.readout import centre_crop_or_pad
-from dealias.scan.measurement import Estimate, Measurement, Needs
+from dealias.scan.measurement import Estimate, Measurement
 
 EPS = 1e-11
 """fastMRI's constant in the standardisation of magnitudes."""
@@ -38,7 +38,7 @@ class ImageUnet(Network):
 
     def __init__(self, settings: UnetSettings) -> None:
         super().__init__()
-        self.needs = Needs(readout_crop=settings.readout_crop)
+        self.needs = settings.needs()
         self.unet = UNet(1, 1, settings.channels, settings.pools, settings.dropout)
 
     def forward(self, measurement: Measurement) -> Estimate:

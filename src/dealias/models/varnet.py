@@ -88,7 +88,7 @@ class VarNet(VariationalNetwork):
 
     def __init__(self, settings: VarNetSettings) -> None:
         super().__init__(
-            Needs(maps=settings.given_maps, readout_crop=settings.readout_crop),
+            settings.needs(),
             sensitivity(
                 settings.maps,
                 lambda: NormalisedDenoiser(UNet(2, 2, settings.sens_channels, settings.sens_pools)),

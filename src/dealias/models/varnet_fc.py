@@ -11,7 +11,6 @@ from dealias.models.layers.unet_fc import UNetFC
 from dealias.models.network import MappedSettings
 from dealias.models.sensitivity import sensitivity
 from dealias.models.varnet import VariationalNetwork
-from dealias.scan.measurement import Needs
 
 Side = Annotated[int, Field(ge=2, le=256)]
 
@@ -55,7 +54,7 @@ class VarNetFC(VariationalNetwork):
             return NormalisedDenoiser(UNetFC(2, 2, channels, pools, settings.grid, dropout))
 
         super().__init__(
-            Needs(maps=settings.given_maps, readout_crop=settings.readout_crop),
+            settings.needs(),
             sensitivity(
                 settings.maps,
                 lambda: denoiser(

@@ -2,7 +2,9 @@
 
 SCC has one matrix for all of k-space; GCC has one for each position along the readout, where coils
 see less of the object and so fewer virtual coils do. Rows of all matrices are orthonormal: noise
-that is white between coils (see `noise.prewhiten`, which belongs before) stays white.
+that is white between coils (see `noise.prewhiten`, which belongs before) stays white. Singular
+vectors have no phase of their own: here each virtual coil's strongest ACS sample is real and
+positive, so that the order of the coils, and who computed it, decide nothing.
 """
 
 from __future__ import annotations
@@ -37,10 +39,10 @@ def scc(
     """
     region_CN = _calibration(kspace_CHW, acs, acs_rows).flatten(1)
     values_C, vectors_CC = torch.linalg.eigh(region_CN @ region_CN.mH)
-    return vectors_CC[:, -_count(values_C, keep) :].flip(1).mH
+    return _with_phases(vectors_CC[:, -_count(values_C, keep) :].flip(1).mH, region_CN)
 
 
-def gcc(kspace_CHW: Tensor, acs: tuple[int, int], keep: float) -> Tensor:
+def gcc(kspace_CHW: Tensor, acs: tuple[int, int], keep: float, transformed: bool = False) -> Tensor:
     """A compression matrix for each position along a fully sampled readout.
 
     Zhang et al., Magn Reson Med 69:571 (2013). From the centre outwards, each position's virtual
@@ -51,6 +53,7 @@ def gcc(kspace_CHW: Tensor, acs: tuple[int, int], keep: float) -> Tensor:
         kspace_CHW: As for `scc`, with every row of the ACS lines measured.
         acs: [start, stop) of the ACS along W.
         keep: As for `scc`; the number of virtual coils is the same at all positions.
+        transformed: Whether H is an image's axis already (hybrid space), of which rows may lack.
 
     Returns:
         (H, V, C) complex128; each (V, C) has orthonormal rows.
@@ -59,10 +62,14 @@ def gcc(kspace_CHW: Tensor, acs: tuple[int, int], keep: float) -> Tensor:
         DataError: As for `scc`.
         SettingsError: As for `scc`.
     """
-    hybrid_HCN = ifft(_calibration(kspace_CHW, acs, None), (-2,)).movedim(-2, 0).flatten(2)
+    region = _calibration(kspace_CHW, acs, None)
+    hybrid_HCN = (region if transformed else ifft(region, (-2,))).movedim(-2, 0).flatten(2)
     values_HC, vectors_HCC = torch.linalg.eigh(hybrid_HCN @ hybrid_HCN.mH)
     kept = _count(values_HC.sum(0), keep)
-    return _aligned(vectors_HCC[..., -kept:].flip(-1).mH)
+    rows_HVC = vectors_HCC[..., -kept:].flip(-1).mH
+    centre = len(rows_HVC) // 2
+    first_VC = _with_phases(rows_HVC[centre], hybrid_HCN[centre])
+    return _aligned(torch.cat([rows_HVC[:centre], first_VC[None], rows_HVC[centre + 1 :]]))
 
 
 def compress(kspace_CHW: Tensor, matrices_VC: Tensor) -> Tensor:
@@ -118,6 +125,15 @@ def _count(energy_C: Tensor, keep: float) -> int:
         raise SettingsError("share of energy", f"{keep:g}", "above 0, at most 1")
     held_C = energy_C.clamp(min=0).flip(0).cumsum(0)
     return int((held_C < keep * held_C[-1]).sum()) + 1
+
+
+def _with_phases(matrix_VC: Tensor, region_CN: Tensor) -> Tensor:
+    """Each virtual coil turned so that its strongest sample is real and positive."""
+    virtual_VN = matrix_VC @ region_CN
+    strongest_V1 = virtual_VN.gather(1, virtual_VN.abs().argmax(1, keepdim=True))
+    size_V1 = strongest_V1.abs()
+    turn_V1 = torch.where(size_V1 == 0, 1, strongest_V1.conj() / size_V1.where(size_V1 != 0, 1))
+    return turn_V1 * matrix_VC
 
 
 def _aligned(matrices_HVC: Tensor) -> Tensor:

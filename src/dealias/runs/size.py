@@ -90,7 +90,7 @@ def size_of_scans(
 
 def _elements(scan: Scan, needs: Needs) -> int:
     start, stop = needs.rows(scan.shape[2], scan.geometry.target_hw[0])
-    return scan.shape[1] * (stop - start) * scan.shape[3]
+    return needs.coils(scan.shape[1]) * (stop - start) * scan.shape[3]
 
 
 def _two_axes(masks: MaskSettings, scans: Sequence[Scan]) -> bool:

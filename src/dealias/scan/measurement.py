@@ -21,6 +21,7 @@ from dealias.physics.readout import centre_crop_or_pad, row_window
 from dealias.physics.sampling.mask import Bools, SamplingMask
 from dealias.physics.sense import Sense
 from dealias.scan.hybrid import Hybrid, power_of_two, refuse_planes, refuse_unless_kept
+from dealias.scan.virtual_coils import CompressionSettings, with_virtual_coils
 
 CROP = 0.8
 """Where ESPIRiT's eigenvalue is lower, there is no signal (Uecker et al. 2014)."""
@@ -43,6 +44,8 @@ class Needs:
         priors: Images that must come with the measurement.
         stored_priors: Whether they are the data's own, where it holds some that were made under the
             same mask; else all are made here.
+        compression: How coils are compressed, or None to keep all; a part of a model's
+            configuration as `readout_crop` is.
     """
 
     slices: int = 1
@@ -52,6 +55,15 @@ class Needs:
     readout_crop: int | None = None
     priors: tuple[Prior, ...] = ()
     stored_priors: bool = False
+    compression: CompressionSettings | None = None
+
+    def coils(self, measured: int) -> int:
+        """How many coils the network sees, at most.
+
+        Args:
+            measured: C of k-space.
+        """
+        return measured if self.compression is None else self.compression.coils(measured)
 
     def rows(self, encoded: int, target: int) -> tuple[int, int]:
         """[start, stop) of the readout that the network sees, where lines are masked.
@@ -98,13 +110,14 @@ class Measurement:
 
     Attributes:
         kspace_BSCHW: Complex, exactly 0 off the mask, scaled by `scale_B`; already an image along
-            the readout if `axes` is (-1,) (hybrid space).
+            the readout if `axes` is (-1,) (hybrid space). C are virtual coils where the network
+            asked for them.
         mask_B11HW: bool, broadcastable to k-space; True where sampled.
         acs_B11HW: bool, the ACS region alone.
         axes: Axes that are still to transform: (-1,) or (-2, -1).
         target_hw: Grid of the image that is scored.
-        scale_B: Powers of two that k-space was multiplied by (so that its largest magnitude lies in
-            [0.5, 1)); exact, and undone by `window`.
+        scale_B: Powers of two that k-space was multiplied by (so that its largest magnitude, before
+            coils are compressed, lies in [0.5, 1)); exact, and undone by `window`.
         sens_BSCHW: Sensitivity maps, where the network needs them; M sets are (B, S, M, C, H, W).
         priors: What `Needs.priors` asked for, by name: (B, H, W) real, of the centre slice, on this
             grid and scale, without gradients.
@@ -153,7 +166,7 @@ def measure(
     hybrid: Hybrid | None = None,
     stored: Sequence[Mapping[str, Tensor]] = (),
 ) -> Measurement:
-    """Mask, scale and (for 1-D masks) transform and crop the readout.
+    """Mask, scale and (for 1-D masks) transform and crop the readout; compress the coils.
 
     Args:
         kspace_BSCHW: k-space, complex64 or complex128, full or already masked, centred, on the
@@ -171,8 +184,9 @@ def measure(
         The measurement.
 
     Raises:
-        SettingsError: A readout crop was asked for with a 2-D mask: rows would mix.
-        DataError: The cache does not hold the rows, or a 2-D mask was asked of it.
+        SettingsError: A readout crop was asked for with a 2-D mask: rows would mix. Or GCC.
+        DataError: The cache does not hold the rows, or a 2-D mask was asked of it. Coils were to
+            be compressed and a mask has no ACS lines.
     """
     device = kspace_BSCHW.device
     axes = masks[0].axes
@@ -194,6 +208,8 @@ def measure(
         transformed = (-2,) if axes == (-1,) else ()
         kspace = _coil_by_coil(kspace_BSCHW, mask, scale_B[:, None], transformed, rows)
     sens_BSCHW = sens_BSCHW[..., start:stop, :] if sens_BSCHW is not None else None
+    if needs.compression is not None:
+        kspace, sens_BSCHW = with_virtual_coils(kspace, sens_BSCHW, masks, axes, needs.compression)
     priors = {}
     if "grappa" in needs.priors:
         known = [images.get("grappa") for images in stored] or [None] * len(masks)

@@ -13,6 +13,7 @@ from dealias.models.layers.convolution import Conv2d
 from dealias.models.layers.norm import normalised_activation
 from dealias.models.layers.unet import SLOPE, ConvBlock, UpBlock
 from dealias.models.network import Block
+from dealias.physics.readout import centre_crop_or_pad
 
 MakeBlock = Callable[[int, int, float], Block]
 DEEP = 2
@@ -64,15 +65,30 @@ class FeatureUNet(nn.Module):
 
 
 class FeatureRefiner(nn.Module):
-    """Alias attention, where there is one, and the U-Net."""
+    """Alias attention, where there is one, and the U-Net.
 
-    def __init__(self, attention: AliasAttention | None, unet: FeatureUNet) -> None:
+    Args:
+        attention: It sees all rows and columns: aliases lie anywhere.
+        unet: The U-Net.
+        crop: Rows and columns around the centre that the U-Net sees, or all that there are; beyond
+            them what comes out is 0. None is all.
+    """
+
+    def __init__(
+        self, attention: AliasAttention | None, unet: FeatureUNet,
+        crop: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.attention, self.unet = attention, unet
+        self.attention, self.unet, self.crop = attention, unet, crop
 
     def forward(self, x: Tensor, accelerations: tuple[int, ...]) -> Tensor:
         """(N, features, H, W) and each item's number of aliases, to (N, features, H, W)."""
-        return self.unet(x if self.attention is None else self.attention(x, accelerations))
+        x = x if self.attention is None else self.attention(x, accelerations)
+        if self.crop is None:
+            return self.unet(x)
+        height, width = x.shape[-2:]
+        inner = centre_crop_or_pad(x, (min(height, self.crop[0]), min(width, self.crop[1])))
+        return centre_crop_or_pad(self.unet(inner), (height, width))
 
 
 class FeatureConvolutions(Block):

@@ -7,7 +7,7 @@ never meets it need not learn.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -79,20 +79,26 @@ def position(inside_HW: Array, encoded_hw: tuple[int, int]) -> Position | None:
     return Position(float(row), float(column), float(extent), aspect, angle)
 
 
-def survey(samples: Samples, strength: float, epoch: int = 0) -> dict[str, list[Position]]:
-    """Positions of all slices of a data set that show something, by anatomy.
+def survey(
+    samples: Samples,
+    strength: float,
+    epoch: int = 0,
+    places: Iterable[int] | None = None,
+) -> dict[str, list[Position]]:
+    """Positions of slices of a data set that show something, by anatomy.
 
     Args:
         samples: The training's.
         strength: Of image augmentation; 0 looks at the data as they are.
         epoch: Whose draws to look at.
+        places: Indices of the samples to look at; all if None.
 
     Returns:
         Under each anatomy's name, "" for scans without a label.
     """
     found: dict[str, list[Position]] = {}
-    for index, (s, _) in enumerate(samples.index):
-        scan = samples.scans[s]
+    for index in range(len(samples)) if places is None else places:
+        scan = samples.scans[samples.index[index][0]]
         sample = samples[epoch, index, Strengths(strength)]
         one = position(sample.foreground_HW.numpy(), scan.geometry.encoded_hw)
         if one is not None:

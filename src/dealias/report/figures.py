@@ -18,29 +18,59 @@ COLOURS = ["#0b6bcb", "#c4501b", "#2a8a4a", "#8a3fa0", "#a07800", "#4a4a4a", "#0
 
 
 def panels(example: Example) -> list[tuple[str, str]]:
-    """Titles and pictures of one slice: zero-filled, reconstruction, reference, error times five.
+    """Titles and pictures of one slice, as of `panels_of`."""
+    return panels_of(example.zero_filled_HW, example.reconstruction_HW, example.reference_HW)
 
-    All four share one window, [0, the 99.8th percentile of the reference]: a reconstruction is
-    never shown brighter or sharper than its reference.
+
+def panels_of(
+    zero_filled_HW: Images, reconstruction_HW: Images, reference_HW: Images
+) -> list[tuple[str, str]]:
+    """Titles and pictures: zero-filled, reconstruction, reference, error times five.
+
+    All four share one window, [0, `window_of` the reference]: a reconstruction is never shown
+    brighter or sharper than its reference.
     """
-    top = float(np.percentile(example.reference_HW, 99.8)) or 1.0
-    error = ERROR_GAIN * np.abs(example.reconstruction_HW - example.reference_HW)
+    top = window_of(reference_HW)
+    error = ERROR_GAIN * np.abs(reconstruction_HW - reference_HW)
     images = [
-        ("Zero-filled", example.zero_filled_HW),
-        ("Reconstruction", example.reconstruction_HW),
-        ("Reference", example.reference_HW),
+        ("Zero-filled", zero_filled_HW),
+        ("Reconstruction", reconstruction_HW),
+        ("Reference", reference_HW),
         (f"Error ×{ERROR_GAIN}", error),
     ]
     return [(title, grey_png(image, top)) for title, image in images]
 
 
-def grey_png(image_HW: Images, top: float) -> str:
-    """A grey PNG of 8 bits: 0 is black, `top` and above white, not-a-number black."""
+def window_of(reference_HW: Images) -> float:
+    """What is shown white: the reference's 99.8th percentile, or 1 where that is 0."""
+    return float(np.percentile(reference_HW, 99.8)) or 1.0
+
+
+def grey_png(image_HW: Images, top: float, longest: int | None = None) -> str:
+    """A grey PNG of 8 bits: 0 is black, `top` and above white, not-a-number black.
+
+    Args:
+        image_HW: The image.
+        top: What is white.
+        longest: Side that a larger picture is shrunk to, each pixel the mean of those it covers.
+    """
     scaled = np.nan_to_num(image_HW / top, nan=0.0, posinf=1.0, neginf=0.0)
-    pixels = (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
+    picture = Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8), mode="L")
+    if longest is not None:
+        picture.thumbnail((longest, longest), Image.Resampling.BOX)
     buffer = io.BytesIO()
-    Image.fromarray(pixels, mode="L").save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG", optimize=True)
     return _data_uri("image/png", buffer.getvalue())
+
+
+def figure_png(figure: Figure) -> str:
+    """A plot as a PNG with 8 bits a pixel, of twice the size it is shown at."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
+    picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    picture.save(small, format="PNG")
+    return _data_uri("image/png", small.getvalue())
 
 
 def curves(metrics: list[Json]) -> str | None:
@@ -61,7 +91,9 @@ def curves(metrics: list[Json]) -> str | None:
             [row["cells"][cell] for row in points],
             marker="o", markersize=3, color=COLOURS[index % len(COLOURS)], label=cell,
         )  # fmt: skip
-    right.set(xlabel="epoch", ylabel="validation SSIM")
+    # a classifier's rows have it
+    told = any("accuracy" in row for row in val)
+    right.set(xlabel="epoch", ylabel="slices told right" if told else "validation SSIM")
     for axes in (left, right):
         _quiet(axes)
     return _svg(figure)

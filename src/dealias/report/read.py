@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dealias.errors import DataError
+from dealias.runs.analysis_file import FACTS, FOLDER, Analysis, read_analysis
 
 Json = dict[str, Any]
 Images = npt.NDArray[np.float32]
@@ -49,6 +50,9 @@ class RunRecord:
         examples: Worst slices first.
         stages: Of each of a recipe's trainings: its name, epochs and best validation, as far as
             they are known. Each has a report of its own.
+        stopped: Why the training ended before its last epoch, or none of it was finished; or None.
+        analysis: What was found inside the model, or None.
+        trouble: Why the analysis that is there cannot be shown, else "".
     """
 
     name: str
@@ -59,21 +63,26 @@ class RunRecord:
     evaluations: dict[str, Json]
     examples: list[Example]
     stages: list[Json]
+    stopped: str | None = None
+    analysis: Analysis | None = None
+    trouble: str = ""
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read a run folder, or that of one of its stages.
+    """Read a run folder, that of one of its stages, or one with an analysis alone.
 
     Raises:
-        DataError: It is no run folder, or a file in it is damaged.
+        DataError: It is none of these, or a file in it is damaged; that of the analysis is not
+            worth losing the report, which then says so.
     """
-    if not (folder / "run.json").is_file():
+    if not any((folder / name).is_file() for name in ("run.json", f"{FOLDER}/{FACTS}")):
         do = "give the folder that `dealias train --out` wrote"
         raise DataError(folder, "no run.json", "a run folder", do)
     run = _json(folder / "run.json") or {}
     # a stage's files lie beside its run.json
     main = folder if "stage" in run else folder / "main"
     scores = sorted((folder / "evaluations").glob("*/scores.json"))
+    analysis, trouble = _analysis(folder)
     return RunRecord(
         name=folder.resolve().name,
         run=run,
@@ -83,7 +92,28 @@ def read_run(folder: Path) -> RunRecord:
         evaluations={path.parent.name: _json(path) or {} for path in scores},
         examples=_examples(main),
         stages=[_stage(folder, name) for name in stage_names(run)],
+        stopped=_stopped(_json(main / "finished.json")) or _ended(run),
+        analysis=analysis,
+        trouble=trouble,
     )
+
+
+def _analysis(folder: Path) -> tuple[Analysis | None, str]:
+    try:
+        return read_analysis(folder), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def _stopped(finished: Json | None) -> str | None:
+    reason = (finished or {}).get("stopped")
+    return None if reason is None else str(reason)
+
+
+def _ended(run: Json) -> str | None:
+    """What run.json says of a training that was stopped or failed, and did not go on."""
+    ended = run.get("ended")
+    return str(ended.get("reason")) if isinstance(ended, dict) else None
 
 
 def stage_names(run: Json) -> list[str]:
@@ -100,9 +130,10 @@ def _stage(folder: Path, name: str) -> Json:
     best = done.get("best")
     begun = (folder / name / "run.json").is_file()
     state = "finished" if done else "begun" if begun else "not begun"
+    stopped = _stopped(done)
     return {
         "name": name,
-        "state": state,
+        "state": state if stopped is None else f"stopped early: {stopped}",
         "epochs": done.get("epochs"),
         "best_epoch": best["epoch"] + 1 if best else None,
         "total": scores.get("total"),

@@ -12,9 +12,11 @@ import pytest
 
 from dealias.cli.app import run
 from dealias.cli.main import app
+from dealias.config.compose import load_recipe
 from dealias.data.simulate import SimulateSettings, simulate
 from dealias.errors import DataError, HealthError
 from dealias.runs.study import repro
+from dealias.runs.study.sweep.space import overrides, read_space
 from dealias.runs.study.watch import Event, Step
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "studies.md"
@@ -38,18 +40,20 @@ def test_the_commands_run_as_they_are_shown(
     text = PAGE.read_text()
     (recipe,) = re.findall(r"```yaml\n# small.yaml\n(.*?)```", text, flags=re.DOTALL)
     Path("small.yaml").write_text(recipe)
+    (space,) = re.findall(r"```yaml\n# space.yaml\n(.*?)```", text, flags=re.DOTALL)
+    Path("space.yaml").write_text(space)
     shown = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
     commands = [line.split() for block in shown for line in block.splitlines()]
     assert [words[1:3] for words in commands] == [
         ["study", "repro"], ["study", "noise"], ["study", "ablate"],
-        ["compare", "studies/a/as-it-is/seed-430"],
+        ["study", "sweep"], ["compare", "studies/a/as-it-is/seed-430"], ["runs", "studies"],
     ]  # fmt: skip
     said = []
     for _, *words in commands:
         extra = ["--json", "found.json"] if words[0] == "compare" else []
         assert run(lambda w=[*words, *extra]: app(w, standalone_mode=False), debug=True) == 0
         said.append(capsys.readouterr().out)
-    repeated, noise, ablate, compare = said
+    repeated, noise, ablate, sweep, compare, runs = said
     assert repeated == "identical: 2 steps twice, every loss, gradient norm and weight bit-equal\n"
     assert noise.splitlines()[-1] == "SSIM by snu2025, 2 seeds"
     rows = [line.split("|")[1].strip() for line in noise.splitlines()[2:-1]]
@@ -62,6 +66,15 @@ def test_the_commands_run_as_they_are_shown(
     gains = [one["second"] - one["first"] for one in (first, second)]
     assert f"most lost: {first['name']} slice {first['z']} {gains[0]:+.5f}" in compare
     assert f"most gained: {second['name']} slice {second['z']} {gains[1]:+.5f}" in compare
+    trials = [line.split("|")[1:4] for line in sweep.splitlines()[2:4]]
+    assert sorted(one[1].strip() for one in trials) == ["1e-3", "1e-4"]
+    assert float(trials[0][2]) >= float(trials[1][2])
+    assert "picture: sweeps/a/sweep.png" in sweep and Path("sweeps/a/sweep.png").stat().st_size > 0
+    assert [line.split("|")[1].strip() for line in runs.splitlines()[2:-1]] == [
+        "a/as-it-is/seed-430", "a/as-it-is/seed-431", "a/without-slow/seed-430",
+        "a/without-slow/seed-431",
+    ]  # fmt: skip
+    assert runs.count("of demo as it is") == 0 and runs.count("small as it is") == 2
     # one person in each cell: nothing is known of others
     assert compare.count("not distinguishable") == 3
 
@@ -106,3 +119,12 @@ def test_two_new_interpreters_train_the_same(data: Path) -> None:
     one, other = repro.twice(request, told.append)
     assert len(one.steps) == 3 and told == [1] * 6
     assert repro.first_difference(one, other) is None
+
+
+def test_the_larger_space_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(method: tpe.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    (tmp_path / "space.yaml").write_text(text)
+    space = read_space(tmp_path / "space.yaml")
+    first = {key: one.first for key, one in space.space.items()}
+    recipe = load_recipe("varnet", overrides(first))
+    assert (recipe.optimiser.lr, recipe.memory.budget) == (1e-5, "8GiB")

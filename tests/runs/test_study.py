@@ -18,9 +18,10 @@ from dealias.evaluation.effect import Effect
 from dealias.evaluation.scores import Scores
 from dealias.runs.study import series
 from dealias.runs.study.ablate import Row, ablate
+from dealias.runs.study.clock import Done
 from dealias.runs.study.noise import noise_of
 from dealias.runs.study.scored import model_scores, scores_of
-from dealias.runs.study.series import AS_IT_IS, Arm, Done, Study, run_study
+from dealias.runs.study.series import AS_IT_IS, Arm, Study, run_study
 from dealias.runs.study.techniques import (
     Technique,
     in_use,
@@ -201,14 +202,10 @@ def test_a_gain_must_leave_out_0_and_exceed_the_noise(
 def test_each_shipped_technique_can_be_left_out_where_it_is_used() -> None:
     known = {one.name: one for one in techniques_from()}
     uses = {one.name for one in in_use(list(known.values()), "demo", ())}
-    assert uses == {"foreground", "clipping"}
-    assert in_use([known["foreground"]], "unet", ()) == ()
-    every = [
-        "loss.area=true", "augment.transforms.flip_h=0.5", "augment.interpolation=band-limited",
-        "masks.mixture=[{kind: random}]", "masks.probability.maximum=0.5",
-        "masks.each_acceleration=true", "training.ema=0.9",
-    ]  # fmt: skip
-    assert in_use(list(known.values()), "demo", every) == tuple(known.values())
+    assert uses == {"foreground", "clipping", "all-coils"}
+    assert in_use([known["foreground"], known["experts"]], "unet", ()) == ()
+    # made for that
+    assert in_use(list(known.values()), "experiments/ablation", ()) == tuple(known.values())
 
 
 def test_overrides_of_stages_that_say_the_same_are_no_technique(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`dealias study`: does a training repeat, how much chance is in it, what gives each technique."""
+"""`dealias study`: does it repeat, what is chance in it, what give techniques and settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import typer
 from dealias.cli.progress import bar, warn
 
 if TYPE_CHECKING:
-    from dealias.runs.study.series import Done, Study
+    from dealias.runs.study.clock import Done
+    from dealias.runs.study.series import Study
 
 T = TypeVar("T")
 UNHEALTHY = 5
@@ -36,9 +37,9 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (repro, noise, ablate):
+    for command in (repro, noise, ablate, sweep):
         study.command(command.__name__)(command)
-    text = "Whether a training repeats, how much chance is in it, what each technique gives."
+    text = "Whether a training repeats, what is chance, what techniques and settings give."
     app.add_typer(study, name="study", help=text, rich_help_panel="Is it so")
 
 
@@ -128,6 +129,46 @@ def ablate(
     found = _until_stopped("ablate", quiet, lambda tell: run(study, techniques, tell, warn), out)
     _write(json, found.to_json())
     _print(ablation_lines(found))
+
+
+def sweep(
+    arguments: Arguments,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the sweep; workers share it.")],
+    space: Annotated[Path, typer.Option(help="A .yaml: method, and values or ranges of settings.")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="In all, of all workers; a grid has an end.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna's as well: sqlite:///FILE, or a journal's path.")
+    ] = None,
+    device: Device = None,
+    json: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Try settings: all values of a grid, at random, or where trials so far were good (TPE).
+
+    Each trial is a run of its own in OUT/trials. The same command continues what was interrupted,
+    does more trials, and started again elsewhere on the same folder shares the work. A trial whose
+    plan is over its memory.budget is never started; what fails stays, with its reason.
+
+    Example: dealias study sweep varnet --data data --out sweeps/a --space space.yaml --trials 40
+    """
+    from dealias.cli.sweep_table import sweep_lines
+    from dealias.engine.device import choose_device
+    from dealias.report.sweep_plot import write_sweep_plot
+    from dealias.runs.study.sweep.run import run_sweep
+    from dealias.runs.study.sweep.space import read_space
+    from dealias.runs.study.sweep.work import Sweep
+
+    read, where = read_space(space), choose_device(device)
+    own = Sweep(arguments[0], data, out, tuple(arguments[1:]), read, trials, where, storage)
+    found = _until_stopped("sweep", quiet, lambda tell: run_sweep(own, tell, warn), out)
+    _write(json, found.to_json())
+    _print(sweep_lines(found, read, out))
+    picture = out / "sweep.png"
+    write_sweep_plot(picture, read, found.trials, found.importances)
+    _print([f"picture: {picture}"])
 
 
 def _study(arguments: list[str], data: Path, out: Path, seeds: int, device: str | None) -> Study:

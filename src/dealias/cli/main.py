@@ -22,6 +22,7 @@ from dealias.cli import (
     cmd_recipes,
     cmd_reconstruct,
     cmd_report,
+    cmd_runs,
     cmd_simulate,
     cmd_study,
     cmd_train,
@@ -44,6 +45,7 @@ COMMANDS = (
     cmd_import,
     cmd_export,
     cmd_compare,
+    cmd_runs,
     cmd_study,
 )
 

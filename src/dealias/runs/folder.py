@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dealias.atomic import write_bytes, write_json
-from dealias.errors import SettingsError, printable
+from dealias.errors import DiskError, SettingsError, printable
+from dealias.runs.ending import ending, was_asked
 
 RUN, SETTINGS, LOG, LOCK = "run.json", "settings.yaml", "log.txt", "lock.json"
 FINISHED = ("finished.json", "model/bundle.json")
@@ -98,14 +99,46 @@ class RunFolder:
         finally:
             path.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """Keep in log.txt and run.json how what is done inside ended, if it did not finish.
+
+        run.json has it under "ended": {"state": "stopped" or "failed", "reason": ...}; a run that
+        goes on has it no more. A process that is killed tells nothing: its lock stays.
+        """
+        self._end(None)
+        try:
+            yield
+        except BaseException as error:
+            state = "stopped" if was_asked(error) else "failed"
+            # the disk itself may be the reason
+            with contextlib.suppress(OSError, DiskError):
+                self.log(f"{state}: {ending(error)}")
+                self._end({"state": state, "reason": ending(error)})
+            raise
+
+    def _end(self, ended: dict[str, str] | None) -> None:
+        there = (self.path / RUN).is_file()
+        if there and self.facts().get("ended") != ended:
+            self.record(ended=ended)
+
+    @property
+    def held(self) -> bool:
+        """Whether a process trains in it, as far as can be told from here."""
+        return (self.path / LOCK).exists() and not _gone(*self._holder())
+
+    def _holder(self) -> tuple[int, str]:
+        """Process and host that the lock names; (0, "") if it cannot be read."""
+        try:
+            held = json.loads((self.path / LOCK).read_text())
+            return int(held["pid"]), str(held["host"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, ""
+
     def _take_over(self, path: Path) -> None:
         """Remove the lock of a process that is gone; refuse otherwise."""
-        try:
-            held = json.loads(path.read_text())
-            pid, host = int(held["pid"]), str(held["host"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pid, host = 0, ""
-        if pid and host == socket.gethostname() and not _alive(pid):
+        pid, host = self._holder()
+        if _gone(pid, host):
             self.log(f"removed the lock of process {pid}, which is gone")
             path.unlink(missing_ok=True)
             return
@@ -144,7 +177,13 @@ class StageFolder(RunFolder):
         write_json(self.path / RUN, facts)
 
 
-def _alive(pid: int) -> bool:
+def _gone(pid: int, host: str) -> bool:
+    """Whether a process is known to have ended: one of this machine."""
+    return bool(pid) and host == socket.gethostname() and not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -8,8 +8,9 @@ from typing import Any
 
 from dealias.evaluation.effect import Effect, effects
 from dealias.evaluation.scores import Scores
+from dealias.runs.study.clock import Done
 from dealias.runs.study.noise import Noise, noise_of
-from dealias.runs.study.series import AS_IT_IS, Arm, Done, Study, run_study
+from dealias.runs.study.series import AS_IT_IS, Arm, Study, run_study
 from dealias.runs.study.techniques import Technique, in_use
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -26,10 +26,17 @@ from dealias.evaluation.scores import Scores, read_scores, write_scores
 from dealias.inference.locate import MANIFEST
 from dealias.runs.folder import RUN, RunFolder
 from dealias.runs.hooks import Hooks
-from dealias.runs.study.scored import SCORES, judged_by, model_scores, run_recipe
+from dealias.runs.study.clock import Clock, Done
+from dealias.runs.study.scored import (
+    SCORES,
+    judged_by,
+    model_scores,
+    refuse_final,
+    run_recipe,
+)
 from dealias.runs.train import resume, start
+from dealias.scan.scan import Scan
 from dealias.training.facts import manifest_of
-from dealias.training.job import Progress
 
 STUDY, AS_IT_IS = "study.json", "as-it-is"
 
@@ -45,23 +52,6 @@ class Arm:
 
     name: str
     overrides: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Done:
-    """How far a study is.
-
-    Attributes:
-        run: Which run, such as "as-it-is/seed-430".
-        share: Of the whole study, 0..1.
-        left: Seconds, or None as long as nothing tells.
-        training: Of the run, or None while it is scored.
-    """
-
-    run: str
-    share: float
-    left: float | None
-    training: Progress | None
 
 
 @dataclass(frozen=True)
@@ -136,49 +126,96 @@ def run_study(
     runs = [(arm, seed) for seed in study.counted for arm in arms]
     # all of them before the first one trains
     for arm, seed in runs:
-        _refuse_other_settings(study.folder(arm, seed), study.settings_of(arm, seed))
+        settings = study.settings_of(arm, seed)
+        refuse_final(settings)
+        refuse_other_settings(study.folder(arm, seed), settings)
     judge = judged_by(study.settings)
     scans = open_split(study.data, judge.data.val)
     _refuse_other_data(study, judge)
-    clock = _Clock(len(runs), progress)
+    clock = Clock(len(runs), progress)
     found: dict[str, list[Scores]] = {arm.name: [] for arm in arms}
     for arm, seed in runs:
         folder = study.folder(arm, seed)
-        clock.begin(folder.relative_to(study.out).as_posix(), _trained(folder))
-        if not _trained(folder):
-            _train(study, arm, seed, Hooks(clock.train, warn))
-        kept = folder / "evaluations" / "val" / SCORES
-        if not kept.is_file():
-            clock.score()
-            write_scores(kept, model_scores(folder, scans, judge, study.device))
-        found[arm.name].append(read_scores(kept))
+        clock.begin(folder.relative_to(study.out).as_posix(), trained(folder))
+        train(study, folder, study.all_overrides(arm, seed), Hooks(clock.train, warn))
+        found[arm.name].append(scored(folder, scans, judge, study.device, clock))
         clock.end()
     return {name: tuple(scores) for name, scores in found.items()}
 
 
-def _train(study: Study, arm: Arm, seed: int, hooks: Hooks) -> None:
-    folder = study.folder(arm, seed)
+class Where(Protocol):
+    """What all trainings of a study have in common."""
+
+    @property
+    def recipe(self) -> str:
+        """A recipe's name or path."""
+        ...
+
+    @property
+    def data(self) -> Path:
+        """The data set."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they run."""
+        ...
+
+
+def train(study: Where, folder: Path, overrides: list[str], hooks: Hooks) -> None:
+    """Train one run, continue it where it is half done, or leave it where it is finished.
+
+    Raises:
+        UserError: As for training.
+    """
+    if trained(folder):
+        return
     if (folder / RUN).is_file():
         resume(folder, study.data, [], study.device, hooks)
     else:
-        start(study.recipe, study.data, folder, study.all_overrides(arm, seed), study.device, hooks)
+        start(study.recipe, study.data, folder, overrides, study.device, hooks)
 
 
-def _trained(folder: Path) -> bool:
+def trained(folder: Path) -> bool:
     """Whether a run has its model, which is the last thing that it writes."""
     return (RunFolder(folder).model / MANIFEST).is_file()
 
 
-def _refuse_other_settings(folder: Path, recipe: Recipe) -> None:
+def scored(
+    folder: Path, scans: Sequence[Scan], judge: Recipe, device: torch.device, clock: Clock
+) -> Scores:
+    """The scores of a run's model, made only once.
+
+    Args:
+        folder: The run.
+        scans: To be scored on.
+        judge: Whose protocol and masks: the same for all runs of a study.
+        device: Where.
+        clock: Told of it.
+
+    Raises:
+        UserError: As for scoring.
+    """
+    kept = folder / "evaluations" / "val" / SCORES
+    if not kept.is_file():
+        clock.score()
+        write_scores(kept, model_scores(folder, scans, judge, device))
+    return read_scores(kept)
+
+
+def refuse_other_settings(folder: Path, recipe: Recipe) -> None:
+    """A run that is there must be of this recipe.
+
+    Raises:
+        SettingsError: It is not.
+    """
     if (folder / RUN).is_file() and run_recipe(folder) != recipe:
         do = "choose another --out, or remove the run"
         raise SettingsError(folder, "a run with other settings", "this study's", do)
 
 
 def _refuse_other_data(study: Study, recipe: Recipe) -> None:
-    parts = [open_split(study.data, split) for split in (recipe.data.train, recipe.data.val)]
-    text = json.dumps([manifest_of(part) for part in parts])
-    facts = {"dealias": dealias.__version__, "data": hashlib.sha256(text.encode()).hexdigest()}
+    facts = {"dealias": dealias.__version__, "data": data_digest(study.data, recipe)}
     path = study.out / STUDY
     if not path.is_file():
         write_json(path, facts)
@@ -187,31 +224,12 @@ def _refuse_other_data(study: Study, recipe: Recipe) -> None:
         raise DataError(study.data, "other data", "those that the study began with", do)
 
 
-class _Clock:
-    """Tells how far a study is, and how long the rest will take by what was done so far."""
+def data_digest(data: Path, recipe: Recipe) -> str:
+    """Of what is trained and validated on.
 
-    def __init__(self, runs: int, tell: Callable[[Done], None]) -> None:
-        self.runs, self.tell = runs, tell
-        self.name, self.ended, self.skipped = "", 0, 0
-        self.began = time.monotonic()
-        self.there = False
-
-    def begin(self, name: str, there: bool) -> None:
-        self.name, self.there = name, there
-
-    def train(self, progress: Progress) -> None:
-        self._tell(progress.step / max(progress.steps, 1), progress)
-
-    def score(self) -> None:
-        self._tell(1.0, None)
-
-    def end(self) -> None:
-        self.ended += 1
-        self.skipped += self.there
-        self._tell(0.0, None)
-
-    def _tell(self, share: float, training: Progress | None) -> None:
-        worked = self.ended - self.skipped + share
-        rest = self.runs - self.ended - share
-        left = (time.monotonic() - self.began) / worked * rest if worked else None
-        self.tell(Done(self.name, (self.ended + share) / self.runs, left, training))
+    Raises:
+        DataError: It cannot be read.
+    """
+    parts = [open_split(data, split) for split in (recipe.data.train, recipe.data.val)]
+    text = json.dumps([manifest_of(part) for part in parts])
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -33,8 +33,19 @@ def train(
     only: Annotated[
         str | None, typer.Option(help="STAGE or STAGE/CELL alone; machines may share a run so.")
     ] = None,
+    twin: Annotated[
+        bool,
+        typer.Option(
+            "--twin",
+            help="With data.use_val_for_final=true: then train the same without the validation "
+            "data, in RUN/twin, and tell after which epoch it no longer gains.",
+        ),
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N; else chosen.")] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop and save after, e.g. 2h30m.")] = None,
+    note: Annotated[
+        str | None, typer.Option(help="What it is to show; kept for `dealias runs`.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Train a network. A stopped run continues bit for bit.
@@ -44,11 +55,14 @@ def train(
     Example: dealias train --resume runs/a
 
     Example: dealias train --resume runs/a --only experts/brain-x4
+
+    Example: dealias train varnet --data data --out runs/z data.use_val_for_final=true --twin
     """
     from dealias.engine.joining import joined
     from dealias.errors import SettingsError
     from dealias.inference.budget import seconds
     from dealias.runs import train as runs
+    from dealias.runs import twin as twins
 
     given = list(arguments or [])
     limit = seconds(time_limit) if time_limit else None
@@ -56,11 +70,22 @@ def train(
         do = "dealias train RECIPE --data DATA --out RUN, or dealias train --resume RUN"
         raise SettingsError("train", "too little", "a recipe, --data and --out", do)
 
+    if resume is not None and twin:
+        do = "leave it out: a run that was begun with a twin goes on with it"
+        raise SettingsError("--twin", "beside --resume", "a new run", do)
+
     def work(where: torch.device, hooks: runs.Hooks) -> tuple[str, ...]:
+        started = time.monotonic()
         if resume is not None:
-            return runs.resume(resume, data, given, where, hooks, only)
-        assert data is not None and out is not None  # asked for above
-        return runs.start(given[0], data, out, given[1:], where, hooks, only)
+            left = runs.resume(resume, data, given, where, hooks, only, note)
+        else:
+            assert data is not None and out is not None  # asked for above
+            new = given[0], data, out, given[1:], where, hooks
+            begun = twins.beside(*new) if twin else lambda: None
+            left = runs.start(*new, only, note, begun)
+        if not left:
+            twins.follow(resume or out or Path(), data, where, hooks, started)
+        return left
 
     with joined(device) as (ranks, where), _Shown(quiet, ranks.first) as shown:
         hooks = runs.Hooks(shown.update, shown.warn, shown.say, limit, ranks)
@@ -115,7 +140,8 @@ class _Shown:
         reason = None
         try:
             left = work()
-            said = f"trained: {folder}/model\nnext: dealias report {folder}"
+            said = "\n".join([f"trained: {folder}/model", *self._told(folder),
+                              f"next: dealias report {folder}"])  # fmt: skip
             if left:
                 do = f"dealias train --resume {folder} --only {left[0]}, here or elsewhere"
                 said = f"left to train: {', '.join(left)}\nnext: {do}"
@@ -126,6 +152,17 @@ class _Shown:
         if self.speaks:
             typer.echo(said)
         return EXIT_CODES.get(reason, 0) if reason is not None else None
+
+    def _told(self, folder: Path | None) -> list[str]:
+        """What run.json says of a final run and of its twin."""
+        from dealias.runs.folder import RunFolder
+
+        if folder is None or not self.speaks:
+            return []
+        facts = RunFolder(folder).facts()
+        final = [f"final run: {facts['final']}"] if "final" in facts else []
+        points = (facts.get("branch_point") or {}).items()
+        return [*final, *(f"branch point of {name}, by the twin: {text}" for name, text in points)]
 
     def warn(self, text: str) -> None:
         if self.speaks:

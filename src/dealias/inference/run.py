@@ -144,9 +144,10 @@ def reconstruct_all(
         step = partial(_step, budget, progress, 1 + len(chosen))
         result = reconstruct(model.reconstructor, scan, device, used, batch, step, chosen)
         path = _write(out / folders[index], scan, result, model, flips)
+        route, why = result.route or (None, None)
         found[index] = model.name, Written(
             path.relative_to(out).as_posix(), scan.slices, budget.seconds - start, _worst(result),
-            said, *(result.route or (None, None)), passes=1 + len(chosen),
+            said, route, why, 1 + len(chosen),
         )  # fmt: skip
     summary = _summary(found, scans, ranks, budget, time_limit, warn)
     return replace(summary, flips=tuple(flips))

@@ -119,7 +119,7 @@ def _state(path: Path, facts: Mapping[str, Any]) -> tuple[str, str]:
     whole = "stages" in facts or (main / FINISHED[0]).is_file()
     if whole and (path / FINISHED[1]).is_file():
         early = _json(main / FINISHED[0]).get("stopped")
-        return "finished", "" if early is None else str(early)
+        return "finished", "; ".join(str(one) for one in (facts.get("final"), early) if one)
     return _ended(path, facts, "not finished")
 
 

@@ -18,7 +18,7 @@ from dealias.evaluation.scores import Scores, read_scores, summarise
 from dealias.inference.bundle import load_model
 from dealias.inference.reconstruct import reconstruct
 from dealias.metrics.protocol import protocol_named
-from dealias.runs.folder import RUN, SETTINGS
+from dealias.runs.folder import RUN, SETTINGS, RunFolder
 from dealias.scan.scan import Scan
 
 SCORES = "scores.json"
@@ -96,6 +96,18 @@ def judged_by(recipe: Recipe) -> Recipe:
     return list(stage_recipes(recipe).values())[-1] if recipe.stages else recipe
 
 
+def refuse_final(recipe: Recipe) -> None:
+    """A final run cannot be judged by the validation scans that it was trained on.
+
+    Raises:
+        SettingsError: It is one, or a stage of it is.
+    """
+    for own in (stage_recipes(recipe) or {"": recipe}).values():
+        if own.data.use_val_for_final:
+            do = "leave it out: studies score on the validation scans"
+            raise SettingsError("data.use_val_for_final", "true", "false", do)
+
+
 def _of_run(path: Path, data: Path | None, protocol: str | None, device: torch.device) -> Scores:
     recipe = judged_by(run_recipe(path))
     if data is not None:
@@ -103,7 +115,8 @@ def _of_run(path: Path, data: Path | None, protocol: str | None, device: torch.d
         return model_scores(path, open_data(data), recipe.model_copy(update=own), device)
     validation = path / "main" / SCORES
     if not validation.is_file():
-        raise SettingsError(path, "no validation", "--data to reconstruct and score", "")
+        final = RunFolder(path).facts().get("final", "no validation")
+        raise SettingsError(path, final, "--data to reconstruct and score", "")
     found = read_scores(validation)
     if protocol not in (None, found.protocol):
         do = "give --data, or leave --protocol out"

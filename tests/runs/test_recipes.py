@@ -74,7 +74,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-MANY = ("smartify_hacker", "smartify_helper", "experiments/smartify_late", "experiments/ej_")
+MANY = (
+    "smartify_hacker", "smartify_helper", "experiments/smartify_late", "experiments/ej_",
+    "experiments/ensemble2022",
+)  # fmt: skip
 """Recipes of many trainings, all of whose parts others in the suite have as well."""
 
 

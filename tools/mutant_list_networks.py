@@ -14,6 +14,13 @@ NETWORK_MUTANTS = [
         "tests/models/test_fivarnet.py",
     ),
     Mutant(
+        "image-unet-without-its-prefix",
+        f"{MODELS}/published/fastmri.py",
+        'rules=(*UNET_RULES, (r"^", "unet."))',
+        "rules=UNET_RULES",
+        "tests/parity/test_golden.py",
+    ),
+    Mutant(
         "anchors-columns-before-rows",
         f"{LAYERS}/psf_attention.py",
         "places = [columns.remainder(width) / width, rows / height]",

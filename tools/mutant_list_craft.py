@@ -87,8 +87,8 @@ CRAFT_MUTANTS = [
     Mutant(
         "stale-range-after-augmentation",
         "src/dealias/data/samples.py",
-        "_volume_maximum(scan)) * gain",
-        "_volume_maximum(scan))",
+        "self._range(scan, partner) * gain",
+        "self._range(scan, partner)",
         "tests/data/test_augment_samples.py",
     ),
     Mutant(

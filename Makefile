@@ -50,6 +50,7 @@ docs: $(STAMP)
 	$(BIN)/python tools/performance.py
 	$(BIN)/python tools/parity_page.py
 	$(BIN)/python tools/model_sizes.py
+	$(BIN)/python tools/recipe_needs.py
 	$(BIN)/python tools/recipes_page.py
 
 # every recipe whole, with small networks on tiny simulated data

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from dealias.config.compose import load_recipe, recipe_names, recipe_path
+from dealias.runs.needs import BUDGET, SHAPES, recipe_needs
+from dealias.sizes import said_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "recipes.md"
@@ -23,6 +25,16 @@ data. Made by `tools/recipes_page.py` (`make docs`) from `tools/techniques.yaml`
 
 "In" is yes, part, **no**, or "other" where we do something else on purpose.
 """
+NEEDS = """
+## What each recipe needs
+
+Under its own memory policy on a card of {budget}, for slices of {shapes}: counted without running
+anything (`tools/recipe_needs.py`), each convolution given a copy of all it sees as its buffer, and
+512 MiB set aside for CUDA. No GPU was here, so there are no times; work is of one slice of
+the first shape. `dealias plan RECIPE --memory {short}` looks for a faster policy.
+
+| recipe | stage | trainings x epochs | parameters | policy | training | inference | TFLOP |
+|---|---|---|---|---|---|---|---|"""
 HEAD = ("| technique | in | where | shown by | recipe | theirs | ours |\n"
         "|---|---|---|---|---|---|---|")  # fmt: skip
 
@@ -62,10 +74,34 @@ def _recipes() -> Iterator[str]:
         yield f"| [`{name}`](../src/dealias/recipes/{name}.yaml) | {first} | {stages} |"
 
 
+def _needs() -> Iterator[str]:
+    shapes = " and ".join(f"{shape} (target {target})" for shape, target in SHAPES)
+    size = said_memory(BUDGET)
+    yield NEEDS.format(budget=size, shapes=shapes, short=size.replace(" ", ""))
+    for name, stages in recipe_needs().items():
+        for one in stages:
+            memory = (
+                " and ".join(map(said_memory, sizes)) for sizes in (one.training, one.inference)
+            )
+            work = f"{one.training_flops / 1e12:.3g} and {one.inference_flops / 1e12:.3g}"
+            frozen = ", a part frozen" if one.frozen else ""
+            cells = (
+                f"`{name}`",
+                one.stage,
+                f"{one.trainings} x {one.epochs}",
+                f"{one.parameters:,}{frozen}",
+                one.policy,
+                *memory,
+                work,
+            )
+            yield f"| {' | '.join(cells)} |"
+
+
 def page() -> str:
     """The page."""
     found, parts = rows(), [INTRO]
     parts += ["\n## Recipes\n\n| recipe | what | stages |\n|---|---|---|", *_recipes()]
+    parts += _needs()
     counts = Counter(row.status for row in found)
     said = ", ".join(f"{number} {one}" for one, number in counts.most_common())
     parts.append(f"\n## Techniques\n\n{len(found)}: {said}.")

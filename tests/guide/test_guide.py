@@ -31,7 +31,7 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-PAGES = {"how-it-works.md": 11, "noise-and-coils.md": 4, "plan.md": 2}
+PAGES = {"how-it-works.md": 11, "noise-and-coils.md": 4, "plan.md": 3}
 
 
 @pytest.mark.parametrize(("page", "count"), PAGES.items())
@@ -71,6 +71,8 @@ def test_stages_and_experts_run_as_they_are_shown(
 ) -> None:
     from dealias.cli.app import run
     from dealias.cli.main import app
+    from dealias.config.compose import load_recipe
+    from dealias.runs.jobs import planned
 
     text = (GUIDE / "stages-and-experts.md").read_text()
     monkeypatch.chdir(guide_data)
@@ -83,3 +85,7 @@ def test_stages_and_experts_run_as_they_are_shown(
         assert name == "dealias"
         assert run(lambda words=arguments: app(words, standalone_mode=False), debug=True) == 0
     assert "experts/knee-x8" in Path("runs/a/report.html").read_text()
+    (recipe,) = re.findall(r"```yaml\n# with-classifier.yaml\n(.*?)```", text, flags=re.DOTALL)
+    Path("with-classifier.yaml").write_text(recipe)
+    jobs = planned(load_recipe("with-classifier.yaml"), Path("guide-data"))
+    assert [job.recipe.task for job in jobs] == ["anatomy", *["reconstruction"] * 4]

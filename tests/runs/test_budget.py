@@ -78,6 +78,18 @@ def test_the_largest_sample_is_as_planned_and_leaves_no_trace(data: Path) -> Non
     assert not network.training
 
 
+def test_a_classifier_chooses_as_well(data: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    hooks = replace(Hooks(), say=said.append)
+    small = "classifier.network={widths: [16], depths: [1]}"
+    more = ["task=anatomy", small, "memory.budget=1GiB", "training.batch_size=4"]
+    start("varnet", data, tmp_path / "a", [*SETTINGS, *more], CPU, hooks)
+    assert said[0].startswith("memory.budget=1GiB: chose memory.cascades=keep")
+    found, planned = (float(part.split()[0]) for part in said[1].split(": ")[1].split("planned "))
+    assert said[1].count("MiB") == 2
+    assert abs(found / planned - 1) < 0.05
+
+
 def test_dropout_draws_the_same_numbers_after_a_rehearsal(data: Path) -> None:
     recipe = load_recipe("unet", ["network.channels=2", "network.pools=1", "network.dropout=0.5"])
     network = build_network(recipe.network)

@@ -21,8 +21,9 @@ def recipes(
 ) -> None:
     """List the recipes, or print one with every setting resolved.
 
-    The list has the parameters, in millions, and the names of stages. A recipe's comments say which
-    file its parts come from, and what each stage changes. What it needs is told by `dealias plan`.
+    The list has the parameters, in millions, the memory of a GPU that training takes at full size,
+    and the names of stages. A recipe's comments say which file its parts come from, what each stage
+    changes and what it needs. `dealias plan` says it for other settings and data, with the time.
 
     Example: dealias recipes varnet training.epochs=10
     """
@@ -33,14 +34,15 @@ def recipes(
         recipe = load_recipe(name, overrides or [])
         typer.echo(sources(name, overrides or []))
         typer.echo(write_yaml(recipe.model_dump(mode="json")), nl=False)
-        for line in stages(recipe):
+        for line in [*stages(recipe), *needs(name, overrides or [])]:
             typer.echo(f"# {line}")
         return
     for known in recipe_names():
         first = recipe_path(known).read_text().splitlines()[0].lstrip("# ")
         recipe = load_recipe(known)
         names = f" [{', '.join(recipe.stages)}]" if recipe.stages else ""
-        typer.echo(f"{known:30} {parameters(recipe):>14}  {first}{names}")
+        memory = needed(known)
+        typer.echo(f"{known:30} {parameters(recipe):>14} {memory:>9}  {first}{names}")
 
 
 def parameters(recipe: Recipe) -> str:
@@ -102,4 +104,37 @@ def stages(recipe: Recipe) -> list[str]:
         each = f", one for each {stage.each}" if stage.each is not None else ""
         changed = difference(plain, own.model_dump(mode="json")) or "as above"
         lines.append(f"stage {name}{begins}{each}: {changed}")
+    return lines
+
+
+def needed(name: str) -> str:
+    """Most memory that any of a recipe's trainings takes; "" for one that was not counted."""
+    from dealias.runs.needs import recipe_needs
+    from dealias.sizes import said_memory
+
+    stages = recipe_needs().get(name, ())
+    return said_memory(max(one.most for one in stages)) if stages else ""
+
+
+def needs(name: str, overrides: list[str]) -> list[str]:
+    """A line for each stage: what it needs under the recipe's own policy, as in docs/recipes.md.
+
+    Args:
+        name: Of the recipe.
+        overrides: With any, its figures would be of something else: there are none.
+    """
+    from dealias.runs.needs import SHAPES, recipe_needs
+    from dealias.sizes import said_memory
+
+    if overrides or name not in recipe_needs():
+        return ["needs: see dealias plan"]
+    lines = [f"needs on a GPU, for slices of {' and '.join(shape for shape, _ in SHAPES)}:"]
+    for one in recipe_needs()[name]:
+        what = f"stage {one.stage}: " if one.stage else ""
+        count = f"{one.trainings} trainings of " if one.trainings > 1 else ""
+        training, inference = (
+            " and ".join(map(said_memory, sizes)) for sizes in (one.training, one.inference)
+        )
+        lines.append(f"{what}{count}{one.epochs} epochs, {one.parameters:,} parameters, "
+                     f"training {training}, inference {inference}, under {one.policy}")  # fmt: skip
     return lines

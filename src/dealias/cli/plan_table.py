@@ -17,14 +17,11 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 
 
-def show(plan: Plan, days: float | None, arguments: Sequence[str], data: Path | None) -> None:
-    """Print a plan.
+def show(plan: Plan) -> None:
+    """Print the plan of one training.
 
     Args:
         plan: The plan.
-        days: There are, or None.
-        arguments: Recipe and overrides as they were given.
-        data: The data set, or None.
     """
     from rich.console import Console
 
@@ -32,16 +29,29 @@ def show(plan: Plan, days: float | None, arguments: Sequence[str], data: Path | 
     console = Console(width=max(100, Console().width), markup=False, highlight=False)
     console.print(_table(plan))
     if plan.budget is not None:
-        typer.echo(_choice(plan))
-    for name, text in _facts(plan, days):
+        typer.echo(choice(plan))
+    for name, text in _facts(plan):
         typer.echo(f"{name:10} {text}")
-    typer.echo(_basis(plan))
+
+
+def show_next(plan: Plan, arguments: Sequence[str], data: Path | None) -> None:
+    """Print what to type.
+
+    Args:
+        plan: Of the recipe's one training.
+        arguments: Recipe and overrides as they were given.
+        data: The data set, or None.
+    """
     if plan.chosen is not None:
-        where = str(data) if data is not None else "DATA"
-        said = " ".join([*arguments[1:], *(plan.overrides if plan.budget is not None else [])])
-        typer.echo(
-            f"next: dealias train {arguments[0]} --data {where} --out runs/a {said}".rstrip()
-        )
+        chosen = plan.overrides if plan.budget is not None else []
+        typer.echo(next_line([*arguments, *chosen], data))
+
+
+def next_line(arguments: Sequence[str], data: Path | None) -> str:
+    """The command that trains."""
+    where = str(data) if data is not None else "DATA"
+    more = " ".join(arguments[1:])
+    return f"next: dealias train {arguments[0]} --data {where} --out runs/a {more}".rstrip()
 
 
 def said_time(seconds: float) -> str:
@@ -50,6 +60,34 @@ def said_time(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / unit:.3g} {name}"
     return f"{seconds / DAY:.3g} days"
+
+
+def said_policy(plan: Plan, need: Need) -> str:
+    """A policy as its settings, without their group."""
+    from dealias.runs.plan import as_overrides
+
+    sizes = plan.overrides if need is plan.chosen and plan.smaller else as_overrides(need.policy)
+    return " ".join(one.removeprefix("memory.") for one in sizes)
+
+
+def basis(plan: Plan) -> str:
+    """Where a plan's figures come from."""
+    if plan.here:
+        text = "counted without running the network; buffers and times of its operations measured"
+        return f"{text} here, one by one; reading and scoring are not in the times"
+    return (
+        f"no {plan.device} here: each convolution is given a copy of all it sees as its buffer; "
+        "512 MiB are set aside for CUDA itself"
+    )
+
+
+def choice(plan: Plan) -> str:
+    """What was chosen for a budget."""
+    budget = said_memory(plan.budget or 0)
+    if plan.chosen is None:
+        return f"nothing fits {budget}: not even the smallest network of this kind"
+    why = "the largest network that fits" if plan.smaller else "the fastest that fits"
+    return f"{why} {budget}: {' '.join(plan.overrides)}"
 
 
 def _table(plan: Plan) -> object:
@@ -77,16 +115,8 @@ def _extra(need: Need, plain: Need) -> str:
     return f"{need.seconds / plain.seconds - 1:+.0%}"
 
 
-def _choice(plan: Plan) -> str:
-    budget = said_memory(plan.budget or 0)
-    if plan.chosen is None:
-        return f"nothing fits {budget}: not even the smallest network of this kind"
-    why = "the largest network that fits" if plan.smaller else "the fastest that fits"
-    return f"{why} {budget}: {' '.join(plan.overrides)}"
-
-
-def _facts(plan: Plan, days: float | None) -> list[tuple[str, str]]:
-    need = plan.chosen or min(plan.needs, key=lambda one: one.total)
+def _facts(plan: Plan) -> list[tuple[str, str]]:
+    need = plan.shown
     work, seen = need.training, plan.inference
     names = ("weights", "gradients", "inputs", "activations", "transients")
     parts = ", ".join(f"{name} {said_memory(getattr(work, name))}" for name in names)
@@ -99,10 +129,10 @@ def _facts(plan: Plan, days: float | None) -> list[tuple[str, str]]:
         ("work", f"{work.flops / 1e12:.3g} TFLOP, {work.bytes / 1e9:.3g} GB moved, "
                  f"{work.calls:,} operations a batch"),
     ]  # fmt: skip
-    return rows + _times(plan, days)
+    return rows + _times(plan)
 
 
-def _times(plan: Plan, days: float | None) -> list[tuple[str, str]]:
+def _times(plan: Plan) -> list[tuple[str, str]]:
     schedule = plan.schedule
     if schedule.step is None or schedule.slice is None:
         return [("time", "unknown: run dealias doctor, then plan, on the machine that has it")]
@@ -112,23 +142,4 @@ def _times(plan: Plan, days: float | None) -> list[tuple[str, str]]:
         return rows
     rows.append(("", f"{said_time(schedule.epoch)} an epoch of {schedule.steps:,} steps, "
                      f"{said_time(schedule.total)} for {schedule.epochs} epochs"))  # fmt: skip
-    if days is not None:
-        rows.append(("days", _fits(schedule.epochs_in(days) or 0, schedule.epochs, days)))
     return rows
-
-
-def _fits(possible: int, wanted: int, days: float) -> str:
-    if possible >= wanted:
-        return f"{wanted} epochs fit {days:g} days"
-    enough = f"training.epochs={possible} would" if possible else "not one epoch would"
-    return f"{wanted} epochs do NOT fit {days:g} days; {enough}"
-
-
-def _basis(plan: Plan) -> str:
-    if plan.here:
-        text = "counted without running the network; buffers and times of its operations measured"
-        return f"{text} here, one by one; reading and scoring are not in the times"
-    return (
-        f"no {plan.device} here: each convolution is given a copy of all it sees as its buffer; "
-        "512 MiB are set aside for CUDA itself"
-    )

@@ -10,12 +10,15 @@ import torch
 
 from dealias.config.schema import Recipe
 from dealias.engine.policies import MemoryPolicy
-from dealias.errors import HealthError, no_memory
-from dealias.models.network import Network
-from dealias.models.table import build_network
+from dealias.engine.precision import allow_tf32
+from dealias.errors import HealthError, SettingsError, no_memory
+from dealias.models.network import Trainable
+from dealias.runs.jobs import Job
 from dealias.runs.plan import choose_policy
+from dealias.runs.ready import network_without_values
 from dealias.runs.rehearsal import rehearse
 from dealias.runs.size import size_of_scans
+from dealias.runs.trainings import training_of
 from dealias.scan.scan import Scan
 from dealias.sizes import said_memory
 
@@ -56,6 +59,7 @@ def choose(
     device: torch.device,
     warn: Callable[[str], None],
     earlier: dict[str, Any] | None = None,
+    frozen: tuple[str, ...] = (),
 ) -> Choice | None:
     """The policy for a recipe with `memory.budget`, None for any other.
 
@@ -65,6 +69,7 @@ def choose(
         device: Where it will run.
         warn: Told of what cannot be kept.
         earlier: What an earlier start of the run recorded; it holds if nothing else is asked now.
+        frozen: Patterns of the parameters that are not trained.
 
     Raises:
         SettingsError: No policy fits.
@@ -76,15 +81,39 @@ def choose(
         return Choice(recipe.memory, policy, earlier["text"], None)
     if recipe.training.threads is not None:
         torch.set_num_threads(recipe.training.threads)
-    with torch.device("meta"):
-        needs = build_network(recipe.network).needs
+    needs = network_without_values(recipe).needs
     size = size_of_scans(scans[0], scans[1], needs, recipe.masks)
-    need, text = choose_policy(recipe, size, device, warn=warn)
+    need, text = choose_policy(recipe, size, device, warn=warn, frozen=frozen)
     return Choice(recipe.memory, need.policy, text, need.training.peak)
 
 
+def refuse_budgets(jobs: Sequence[Job], device: torch.device, warn: Callable[[str], None]) -> None:
+    """Refuse a stage that does not fit its `memory.budget` before any of them begins.
+
+    Args:
+        jobs: All trainings of a recipe; those that are alike are looked at once.
+        device: Where they will run.
+        warn: Told of what cannot be kept.
+
+    Raises:
+        SettingsError: No policy fits; the message names the stage.
+    """
+    seen = set()
+    for job in jobs:
+        one = training_of(job)
+        if job.recipe.memory.budget is None or one.counted in seen:
+            continue
+        seen.add(one.counted)
+        allow_tf32(one.recipe.training.tf32)
+        try:
+            choose(job.recipe, job.scans, device, warn, frozen=one.frozen)
+        except SettingsError as error:
+            where, *rest = error.args
+            raise SettingsError(f"stage '{job.stage}': {where}", *rest) from None
+
+
 def compare(
-    recipe: Recipe, network: Network, scans: Sequence[Scan], device: torch.device, planned: int
+    recipe: Recipe, network: Trainable, scans: Sequence[Scan], device: torch.device, planned: int
 ) -> str:
     """Run the largest batch once, and say how the plan compares; the run is as before.
 

@@ -25,7 +25,7 @@ def cells_of(scans: Sequence[Scan], masks: MaskSettings) -> tuple[Cell, ...]:
         DataError: A scan has no label.
     """
     own = {_label(scan) for scan in scans}
-    if _may_be_own(masks):
+    if may_be_own(masks):
         return tuple(sorted(own))
     rates = masks.accelerations
     return tuple(sorted({Cell(cell.anatomy, rate) for cell in own for rate in rates}))
@@ -33,7 +33,7 @@ def cells_of(scans: Sequence[Scan], masks: MaskSettings) -> tuple[Cell, ...]:
 
 def trained_in(cell: Cell, scans: Sequence[Scan], masks: MaskSettings) -> tuple[Scan, ...]:
     """The scans that a cell's training sees: of its anatomy, and never at another acceleration."""
-    if _may_be_own(masks):
+    if may_be_own(masks):
         return validated_in(cell, scans)
     return tuple(scan for scan in scans if _label(scan).anatomy == cell.anatomy)
 
@@ -50,7 +50,7 @@ def masks_in(cell: Cell, masks: MaskSettings) -> MaskSettings:
     return masks.model_copy(update={"accelerations": rates, "mixture": mixture})
 
 
-def _may_be_own(masks: MaskSettings) -> bool:
+def may_be_own(masks: MaskSettings) -> bool:
     """Whether some sample may be seen through a mask that is not drawn."""
     return len(masks.families) < len(masks.kinds)
 

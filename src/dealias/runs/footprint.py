@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dealias.config.schema import Recipe
+from dealias.data.samples import Batch
 from dealias.engine.ceilings import Ceilings
 from dealias.engine.compiled import refuse_compile
 from dealias.engine.count import Count
@@ -18,10 +19,11 @@ from dealias.engine.policies import MemoryPolicy
 from dealias.engine.precision import set_precision
 from dealias.engine.replay import Memory
 from dealias.engine.workspace import Workspace
-from dealias.models.network import Network
-from dealias.models.table import build_network
-from dealias.runs.rehearsal import blank_batch, infer_once, inputs_of, train_once
+from dealias.models.network import Network, Trainable
+from dealias.runs.beginning import freeze
+from dealias.runs.rehearsal import blank_batch, infer_once, inputs_of, learn_once
 from dealias.runs.size import Size
+from dealias.runs.tasks import TASKS
 from dealias.training.accumulation import batches_at, numbers
 from dealias.training.optimiser import state_bytes
 
@@ -42,6 +44,7 @@ class Need:
     Attributes:
         policy: The policy.
         training: Of one batch.
+        trained: Of all parameters that are trained, and so of their gradients.
         optimiser: State of the optimiser between steps.
         average: What the average of the weights keeps.
         context: Of the device's own libraries.
@@ -50,6 +53,7 @@ class Need:
 
     policy: MemoryPolicy
     training: Forecast
+    trained: int
     optimiser: int
     average: int
     context: int
@@ -59,7 +63,7 @@ class Need:
     def total(self) -> int:
         """Everything at the moment of the peak, or while the optimiser steps if that is more."""
         parked = "optimiser" in self.policy.offload
-        step = 2 * self.training.weights + self.optimiser
+        step = self.training.weights + self.trained + self.optimiser
         peak = self.training.peak + (0 if parked else self.optimiser)
         return max(peak, step) + self.average + self.context
 
@@ -68,6 +72,7 @@ class Need:
         return {
             "policy": self.policy.model_dump(mode="json", exclude={"budget"}),
             "training": {**asdict(self.training), "peak": self.training.peak},
+            "trained": self.trained,
             "optimiser": self.optimiser,
             "average": self.average,
             "context": self.context,
@@ -85,18 +90,24 @@ class Footprint:
         device: "cpu" or "cuda": where it will run.
         workspace: What was measured on that device, or None if it is not here.
         ceilings: Of that device, or None.
+        frozen: Patterns of the parameters that are not trained.
     """
 
     def __init__(
         self, recipe: Recipe, size: Size, device: str, workspace: Workspace | None,
-        ceilings: Ceilings | None,
+        ceilings: Ceilings | None, frozen: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self.recipe, self.size, self.device = recipe, size, device
-        self.workspace, self.ceilings = workspace, ceilings
-        self._network: Network | None = None
+        self.workspace, self.ceilings, self.frozen = workspace, ceilings, frozen
+        self._network: Trainable | None = None
 
     def sizes(self) -> dict[str, int]:
-        """What decides how large the network is, as far as its settings have it."""
+        """What decides how large the network is, as far as its settings have it.
+
+        Nothing does where a part is frozen: its weights are of one size; nor in a classifier.
+        """
+        if self.frozen or self.recipe.task != "reconstruction":
+            return {}
         fields = type(self.recipe.network).model_fields
         names = [name for name in ("cascades", "channels") if name in fields]
         return {name: getattr(self.recipe.network, name) for name in names}
@@ -105,18 +116,19 @@ class Footprint:
         """The same recipe with other sizes of its network."""
         network = self.recipe.network.model_copy(update=sizes)
         recipe = self.recipe.model_copy(update={"network": network})
-        return Footprint(recipe, self.size, self.device, self.workspace, self.ceilings)
+        return Footprint(recipe, self.size, self.device, self.workspace, self.ceilings, self.frozen)
 
-    def network(self, policy: MemoryPolicy) -> Network:
-        """The recipe's network on `meta`, under a policy and without gradients.
+    def network(self, policy: MemoryPolicy) -> Trainable:
+        """What the recipe trains, on `meta`, under a policy and without gradients.
 
         Raises:
             SettingsError: The policy does not suit the network, or training.compile.
         """
         if self._network is None:
             with META:
-                self._network = build_network(self.recipe.network)
+                self._network = TASKS[self.recipe.task].build(self.recipe)
             set_precision(self._network, self.recipe.training.precision)
+            freeze(self._network, self.frozen)
         policy.apply(self._network)
         if self.recipe.training.compile:
             refuse_compile(self._network, policy)
@@ -126,28 +138,32 @@ class Footprint:
     def training_count(self, policy: MemoryPolicy) -> Count:
         """One batch, forward and backward; the gradients of earlier ones if they are summed."""
         network = self.network(policy).train()
-        batch = blank_batch(
-            self.size, network.needs, self.recipe.training.batch_size, network.routes,
-            self.recipe.loss.area,
-        )  # fmt: skip
+        batch = self._batch(network, self.recipe.training.batch_size)
         held = []
         if max(numbers(self.recipe.training.accumulation)) > 1:
-            for parameter in network.parameters():
+            for parameter in _trained(network):
                 parameter.grad = torch.empty_like(parameter)
                 held.append(parameter.grad)
         counter = Counter(_held(network), inputs_of(batch), _SEEN, held)
         with counter:
-            train_once(network, batch, self.recipe.loss, META)
+            learn_once(network, batch, self.recipe, META)
         return counter.count(one.grad for one in network.parameters() if one.grad is not None)
 
     def inference_count(self, policy: MemoryPolicy) -> Count:
         """One slice."""
         network = self.network(policy).eval()
-        batch = blank_batch(self.size, network.needs, 1, network.routes)
+        batch = self._batch(network, 1)
         counter = Counter(_held(network), inputs_of(batch), _SEEN)
         with counter:
             infer_once(network, batch, META)
         return counter.count()
+
+    def _batch(self, network: Trainable, count: int) -> Batch:
+        routes = network.routes if isinstance(network, Network) else ()
+        recipe = self.recipe
+        return blank_batch(
+            self.size, network.needs, count, routes, recipe.loss.area, recipe.classifier.classes[0]
+        )
 
     def need(self, policy: MemoryPolicy, count: Count | None = None) -> Need:
         """What training under a policy needs, by what is measured so far.
@@ -158,9 +174,9 @@ class Footprint:
         """
         found = self.forecast(count or self.training_count(policy))
         training = self.recipe.training
-        trained = sum(p.nbytes for p in self.network(policy).parameters() if p.requires_grad)
+        trained = sum(one.nbytes for one in _trained(self.network(policy)))
         return Need(
-            policy, found,
+            policy, found, trained,
             state_bytes(self.recipe.optimiser, trained),
             0 if training.average is None else training.average.copies(self.device) * found.weights,
             CONTEXT if self.device == "cuda" else 0,
@@ -193,5 +209,9 @@ class Footprint:
         return batches_at(self.recipe.training.accumulation, 0) * found.seconds + update
 
 
-def _held(network: Network) -> list[torch.Tensor]:
+def _trained(network: Trainable) -> list[torch.nn.Parameter]:
+    return [one for one in network.parameters() if one.requires_grad]
+
+
+def _held(network: Trainable) -> list[torch.Tensor]:
     return [*network.parameters(), *network.buffers()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -51,6 +51,22 @@ class Plan:
     smaller: dict[str, int] | None
     schedule: Schedule
 
+    def also(self, recipe: Recipe, size: Size) -> Plan:
+        """The same for another training, which differs in its epochs, masks or slices alone."""
+        known = self.schedule
+        schedule = Schedule.of(recipe.training, size, known.step, known.slice)
+        return replace(self, recipe=recipe.name, size=size, schedule=schedule)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the recipe's own network trains within the budget, if there is one."""
+        return self.chosen is not None and self.smaller is None
+
+    @property
+    def shown(self) -> Need:
+        """What is chosen, or the leanest where nothing fits."""
+        return self.chosen or _leanest(self.needs)
+
     @property
     def overrides(self) -> list[str]:
         """What to type after the recipe's name."""
@@ -81,6 +97,7 @@ def make_plan(
     budget: int | None = None,
     begin: Begin = lambda total: lambda done: None,
     warn: Callable[[str], None] = lambda text: None,
+    frozen: tuple[str, ...] = (),
 ) -> Plan:
     """Count a recipe on `meta`, add what this device's kernels hide, and choose a policy.
 
@@ -94,6 +111,7 @@ def make_plan(
         budget: Bytes there are; None looks at the recipe's own policy alone.
         begin: Told how many operations are to be measured, gives whom to tell of progress.
         warn: Told of what cannot be kept.
+        frozen: Patterns of the parameters that are not trained.
 
     Returns:
         The plan.
@@ -101,7 +119,7 @@ def make_plan(
     Raises:
         SettingsError: The recipe's own policy does not suit its network.
     """
-    footprint = footprint_of(recipe, size, device, warn)
+    footprint = footprint_of(recipe, size, device, warn, frozen)
     own = recipe.memory.on(torch.device(device))
     if budget is None:
         needs = needs_of(footprint, [own], begin)
@@ -130,6 +148,7 @@ def choose_policy(
     device: torch.device,
     begin: Begin = lambda total: lambda done: None,
     warn: Callable[[str], None] = lambda text: None,
+    frozen: tuple[str, ...] = (),
 ) -> tuple[Need, str]:
     """The fastest policy that fits `memory.budget`.
 
@@ -139,6 +158,7 @@ def choose_policy(
         device: Where it will run.
         begin: See `make_plan`.
         warn: See `make_plan`.
+        frozen: See `make_plan`.
 
     Returns:
         What training needs under it, and one line for a person.
@@ -147,7 +167,7 @@ def choose_policy(
         SettingsError: None fits; the message tells the largest network that does.
     """
     budget = parse_bytes("memory.budget", recipe.memory.budget or "")
-    plan = make_plan(recipe, size, device.type, budget, begin, warn)
+    plan = make_plan(recipe, size, device.type, budget, begin, warn, frozen)
     if plan.chosen is None or plan.smaller is not None:
         least = min(need.total for need in plan.needs)
         found = f"{recipe.memory.budget}, and {said_memory(least)} at the leanest policy"
@@ -158,7 +178,10 @@ def choose_policy(
     return plan.chosen, text
 
 
-def footprint_of(recipe: Recipe, size: Size, device: str, warn: Callable[[str], None]) -> Footprint:
+def footprint_of(
+    recipe: Recipe, size: Size, device: str, warn: Callable[[str], None],
+    frozen: tuple[str, ...] = (),
+) -> Footprint:  # fmt: skip
     """Counts the recipe, with what is measured on the device if it is here."""
     if recipe.training.compile:
         warn("the plan is of the network uncompiled; compiled it may take a little more memory")
@@ -167,7 +190,7 @@ def footprint_of(recipe: Recipe, size: Size, device: str, warn: Callable[[str], 
         here = torch.device(device)
         workspace = Workspace(here, warn)
         ceilings = known_ceilings(here) or measure_ceilings(here, warn)
-    return Footprint(recipe, size, device, workspace, ceilings)
+    return Footprint(recipe, size, device, workspace, ceilings, frozen)
 
 
 def as_overrides(policy: MemoryPolicy) -> list[str]:
@@ -186,13 +209,5 @@ def _smaller(
     footprint: Footprint, needs: Sequence[Need], budget: int, begin: Begin
 ) -> Smaller | None:
     """The largest network that fits, found by stated margins and then measured."""
-    shrinking = Shrinking(footprint, _leanest(needs).policy)
-    found = shrinking.largest(budget)
-    while found is not None:
-        need = shrinking.measured(found.sizes, begin)
-        if need.total <= budget:
-            return Smaller({**footprint.sizes(), **found.sizes}, need)
-        # margins were too small: a little less, until the measured one fits
-        budget = budget - (need.total - budget)
-        found = shrinking.largest(budget)
-    return None
+    found = Shrinking(footprint, _leanest(needs).policy).surely(budget, begin)
+    return found and found._replace(sizes={**footprint.sizes(), **found.sizes})

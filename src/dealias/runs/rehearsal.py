@@ -12,19 +12,22 @@ from dealias.config.schema import Recipe
 from dealias.data.samples import Batch, Samples, collate
 from dealias.engine.allocator import taken
 from dealias.engine.precision import set_precision
-from dealias.models.network import Network
+from dealias.models.network import Trainable
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.runs.size import Size
+from dealias.runs.tasks import TASKS
 from dealias.scan.hybrid import Hybrid
-from dealias.scan.measurement import Needs, residual
+from dealias.scan.measurement import Estimate, Needs, residual
 from dealias.scan.scan import Scan
 from dealias.training.losses import LossSettings
-from dealias.training.step import batch_loss
+from dealias.training.reconstruction import batch_loss
+from dealias.training.running import RunningMeans
 
 
 def blank_batch(
-    size: Size, needs: Needs, count: int, routes: Sequence[str] = (), area: bool = False
-) -> Batch:
+    size: Size, needs: Needs, count: int, routes: Sequence[str] = (), area: bool = False,
+    anatomy: str | None = None,
+) -> Batch:  # fmt: skip
     """A batch without values, on `meta`.
 
     Args:
@@ -33,6 +36,7 @@ def blank_batch(
         count: Items.
         routes: Of the network: the first is as good as any.
         area: Whether the loss weighs slices by their anatomy.
+        anatomy: Of each slice, where the loss asks for it.
     """
     encoded, width = size.hw
     start, stop = rows = needs.rows(encoded, size.target_hw[0]) if size.cached else (0, encoded)
@@ -54,6 +58,7 @@ def blank_batch(
     return Batch(
         kspace_BSCHW, (mask,) * count, target_BHW, inside_BHW, range_B, names, hybrid,
         sens_BSCHW=sens_BSCHW, route=next(iter(routes), None), area_B=area_B,
+        anatomies=(anatomy,) * count,
     )  # fmt: skip
 
 
@@ -66,27 +71,38 @@ def inputs_of(batch: Batch) -> list[Tensor]:
     return [*always, *peaks, *maps, *areas]
 
 
-def train_once(network: Network, batch: Batch, loss: LossSettings, device: torch.device) -> None:
+def train_once(network: Trainable, batch: Batch, loss: LossSettings, device: torch.device) -> None:
     """Forward and backward of one batch by the whole loss; gradients add to what is there."""
     loss_B = batch_loss(network, batch, loss, device, loss.settled)
     loss_B.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def infer_once(network: Network, batch: Batch, device: torch.device) -> None:
-    """What `reconstruct` does with one batch."""
+def learn_once(network: Trainable, batch: Batch, recipe: Recipe, device: torch.device) -> None:
+    """The same for a recipe of any task."""
+    task = TASKS[recipe.task].task(recipe)
+    if task is None:
+        train_once(network, batch, recipe.loss, device)
+    else:
+        task.loss(network, batch, device, 0).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def infer_once(network: Trainable, batch: Batch, device: torch.device) -> None:
+    """What `reconstruct` does with one batch, or a classifier."""
     with torch.no_grad():
         measurement = batch.measurement(network.needs, device)
         estimate = network(measurement)
+        if not isinstance(estimate, Estimate):
+            return
         measurement.window(estimate.image_BHW)
         measurement.window(measurement.zero_filled())
         residual(measurement, estimate)
 
 
-def largest_batch(recipe: Recipe, network: Network, scans: Sequence[Scan]) -> Batch:
+def largest_batch(recipe: Recipe, network: Trainable, scans: Sequence[Scan]) -> Batch:
     """The first batch that a run will train on, which is its largest."""
-    samples = Samples(
-        tuple(scans), recipe.masks, network.needs, recipe.training.seed, recipe.loss.area
-    )
+    task = TASKS[recipe.task].task(recipe)
+    area = recipe.loss.area if task is None else task.area
+    samples = Samples(tuple(scans), recipe.masks, network.needs, recipe.training.seed, area)
     sizes, keys = samples.sizes(), samples.keys()
     first = max(range(len(sizes)), key=sizes.__getitem__)
     alike = [index for index, key in enumerate(keys) if key == keys[first]]
@@ -94,7 +110,9 @@ def largest_batch(recipe: Recipe, network: Network, scans: Sequence[Scan]) -> Ba
     return collate([samples[0, index] for index in chosen])
 
 
-def rehearse(recipe: Recipe, network: Network, scans: Sequence[Scan], device: torch.device) -> int:
+def rehearse(
+    recipe: Recipe, network: Trainable, scans: Sequence[Scan], device: torch.device
+) -> int:
     """Run the largest batch once, forward and backward, and tell the peak of memory.
 
     Nothing is learned from it: weights, gradients and random numbers are as before.
@@ -112,14 +130,15 @@ def rehearse(recipe: Recipe, network: Network, scans: Sequence[Scan], device: to
     before = network.training
     set_precision(network, recipe.training.precision)
     network.to(device).train()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        (found,) = taken([lambda: lambda: train_once(network, batch, recipe.loss, device)], device)
+    generators = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    with generators, RunningMeans(network).undone():
+        (found,) = taken([lambda: lambda: learn_once(network, batch, recipe, device)], device)
     network.zero_grad(set_to_none=True)
     network.train(before)
     return found.peak + _there(network, batch, device)
 
 
-def _there(network: Network, batch: Batch, device: torch.device) -> int:
+def _there(network: Trainable, batch: Batch, device: torch.device) -> int:
     """Bytes that were there before: the weights, and on a CPU the batch as well."""
     held = [*network.parameters(), *network.buffers()]
     if device.type == "cpu":

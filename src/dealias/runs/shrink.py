@@ -1,8 +1,9 @@
-"""The largest network that fits, where no policy makes the wanted one fit."""
+"""The largest network of a kind that fits: into memory, or into time."""
 
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dealias.engine.count import Count
@@ -20,10 +21,22 @@ class Smaller(NamedTuple):
     Attributes:
         sizes: Of its settings, such as {"channels": 18, "cascades": 8}.
         need: Of training it.
+        cost: Of what there is a limit to.
     """
 
     sizes: Sizes
     need: Need
+    cost: float
+
+
+def memory(need: Need) -> float:
+    """Bytes of a training."""
+    return need.total
+
+
+def time(need: Need) -> float:
+    """Seconds of a training's step, which all of its time goes with."""
+    return float("inf") if need.seconds is None else need.seconds
 
 
 class Shrinking:
@@ -35,30 +48,52 @@ class Shrinking:
     Args:
         footprint: Of the recipe.
         policy: The leanest.
+        cost: Of what there is a limit to; it grows with the network.
     """
 
-    def __init__(self, footprint: Footprint, policy: MemoryPolicy) -> None:
-        self.footprint, self.policy = footprint, policy
+    def __init__(
+        self, footprint: Footprint, policy: MemoryPolicy, cost: Callable[[Need], float] = memory
+    ) -> None:
+        self.footprint, self.policy, self.cost = footprint, policy, cost
         self.most = footprint.sizes().get("cascades", 1)
         self._counts: dict[tuple[int, ...], Count] = {}
 
-    def largest(self, budget: int) -> Smaller | None:
+    def surely(self, limit: float, begin: Begin) -> Smaller | None:
+        """The network with most weights that fits, all of its operations measured.
+
+        Args:
+            limit: Of the cost.
+            begin: See `Footprint.measure`.
+
+        Returns:
+            None if not even the smallest fits.
+        """
+        found = self.largest(limit)
+        while found is not None:
+            need = self.measured(found.sizes, begin)
+            if self.cost(need) <= limit:
+                return Smaller(found.sizes, need, self.cost(need))
+            # margins were too small: what is measured now counts from here on
+            found = self.largest(limit)
+        return None
+
+    def largest(self, limit: float) -> Smaller | None:
         """The network with most weights that fits, by what is measured so far.
 
         Args:
-            budget: Bytes.
+            limit: Of the cost.
 
         Returns:
             None if not even the smallest fits.
         """
         widths, best = self._widths(), None
-        if self._tried(widths[-1], 1).need.total > budget:
+        if self._tried(widths[-1], 1).cost > limit:
             return None
         for width in widths:
             fewest = 1 if best is None else self._first_above(best.need.training.weights, width)
             if fewest > self.most:
                 break  # narrower ones have fewer weights still
-            best = self._deepest(width, fewest, budget) or best
+            best = self._deepest(width, fewest, limit) or best
         return best
 
     def measured(self, sizes: Sizes, begin: Begin) -> Need:
@@ -77,24 +112,24 @@ class Shrinking:
         depths = range(1, self.most + 1)
         return 1 + bisect.bisect_right(depths, weights, key=lambda n: self._weights(width, n))
 
-    def _deepest(self, width: Sizes, fewest: int, budget: int) -> Smaller | None:
+    def _deepest(self, width: Sizes, fewest: int, limit: float) -> Smaller | None:
         """The most cascades that fit, of `fewest` or more.
 
-        Memory grows with cascades under any policy, and nearly in a line: a line through what
-        fits and what does not hits the answer at once as a rule, and its neighbour proves it.
+        Memory and time grow with cascades under any policy, and nearly in a line: a line through
+        what fits and what does not hits the answer at once as a rule, and its neighbour proves it.
         """
         low = self._tried(width, fewest)
-        if low.need.total > budget:
+        if low.cost > limit:
             return None
         high = self._tried(width, self.most)
-        if high.need.total <= budget:
+        if high.cost <= limit:
             return high
         first, last = fewest, self.most
         while last - first > 1:
-            share = (budget - low.need.total) / (high.need.total - low.need.total)
+            share = (limit - low.cost) / (high.cost - low.cost)
             depth = min(max(first + int(share * (last - first)), first + 1), last - 1)
             one = self._tried(width, depth)
-            if one.need.total <= budget:
+            if one.cost <= limit:
                 first, low = depth, one
             else:
                 last, high = depth, one
@@ -117,7 +152,7 @@ class Shrinking:
         sizes = self._sizes(width, depth)
         # what was measured since it was counted counts as measured
         need = self.footprint.resized(sizes).need(self.policy, self._count(sizes))
-        return Smaller(sizes, need)
+        return Smaller(sizes, need, self.cost(need))
 
     def _count(self, sizes: Sizes) -> Count:
         key = tuple(sizes.values())

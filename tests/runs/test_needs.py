@@ -1,0 +1,57 @@
+"""What recipes need: the kept counts are of the recipes as they are, and all fit a small card."""
+
+from __future__ import annotations
+
+import pytest
+
+from dealias.cli.cmd_recipes import needed, needs
+from dealias.config.compose import load_recipe, recipe_names
+from dealias.runs.needs import BUDGET, SHAPES, count_recipe, digest, recipe_needs, stages_at
+from dealias.sizes import said_memory
+
+
+def test_the_counts_are_of_the_recipes_as_they_are() -> None:
+    known = recipe_needs()
+    assert list(known) == recipe_names(), "run tools/recipe_needs.py"
+    for name, stages in known.items():
+        found = stages_at(load_recipe(name), *SHAPES[0])
+        assert [one.stage for one in stages] == list(found), name
+        for one in stages:
+            trainings = found[one.stage]
+            assert one.counted == digest(trainings[0]), f"{name}: run tools/recipe_needs.py"
+            assert one.trainings == len(trainings)
+            assert one.epochs == trainings[0].recipe.training.epochs
+
+
+def test_every_recipe_fits_a_card_of_8_gib() -> None:
+    for name, stages in recipe_needs().items():
+        for one in stages:
+            assert max(*one.training, *one.inference) <= BUDGET, (name, one.stage)
+            assert len(one.training) == len(one.inference) == len(SHAPES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(one, marks=[pytest.mark.slow] * (one not in ("demo",)))
+        for one in recipe_names()
+    ],
+)
+def test_counted_again_it_is_the_same(name: str) -> None:
+    assert count_recipe(name, {}) == recipe_needs()[name]
+
+
+def test_a_recipe_says_what_it_needs() -> None:
+    first, base, seventh = needs("sungsimdang_promptmr", [])
+    assert "16x640x368 and 20x768x396" in first
+    known = recipe_needs()["sungsimdang_promptmr"]
+    assert base.startswith("stage base: 65 epochs, ")
+    assert f"training {said_memory(known[0].training[0])} and " in base
+    # six of seven cascades and the maps' network are frozen
+    assert known[1].frozen
+    assert known[1].parameters > known[0].parameters
+    assert known[1].training[0] < known[0].training[0]
+    assert needs("sungsimdang_promptmr", ["training.epochs=2"]) == ["needs: see dealias plan"]
+    assert "4 trainings of 30 epochs" in needs("smartify_hacker", [])[2]
+    assert needed("sungsimdang_promptmr") == said_memory(max(one.most for one in known))
+    assert needed("mine") == ""

@@ -26,6 +26,11 @@ def weights(shapes: Mapping[str, Sequence[int]]) -> State:
     }
 
 
+def single(shapes: Mapping[str, Sequence[int]]) -> State:
+    """The same, rounded to single precision as files have it."""
+    return {name: one.to(torch.float32).to(one.dtype) for name, one in weights(shapes).items()}
+
+
 def images(shape: Sequence[int]) -> Tensor:
     """(N, C, H, W) float64, positive as magnitudes are."""
     return torch.from_numpy(np.random.default_rng(7).rayleigh(size=shape))

@@ -59,6 +59,22 @@ def test_two_ranks_are_twice_the_accumulation(
     assert not torch.equal(first["some"], last["some"])
 
 
+def test_two_ranks_train_a_classifier_as_one_does(work: Callable[..., Any]) -> None:
+    """Its running means as well, which gradients know nothing of."""
+    anatomy = runpy.run_path(str(Path(__file__).with_name("work.py")))["anatomy"]
+    both, alone = work("anatomy", accumulation=1), anatomy(ALONE, 2)
+    assert both.wait() == [0, 0], both.err
+    for found in both.results:
+        assert len(found) == len(alone) == 2
+        for step, expected in zip(found, alone, strict=True):
+            close(torch.tensor(step["losses"]), torch.tensor(expected["losses"]))
+            for name, value in expected["state"].items():
+                close(step["state"][name].double(), value.double())
+    assert int(alone[-1]["state"]["network.bn1.num_batches_tracked"]) == 4
+    for name in alone[0]["state"]:
+        assert torch.equal(*(one[-1]["state"][name] for one in both.results)), name
+
+
 def close(found: torch.Tensor, expected: torch.Tensor) -> None:
     scale = float(expected.nan_to_num().abs().max())
     assert torch.equal(found.isnan(), expected.isnan())

@@ -13,7 +13,7 @@ from dealias.inference.reconstruct import Reconstruction
 from dealias.metrics.protocol import PROTOCOLS
 from dealias.metrics.scores import SliceScores, VolumeScores
 from dealias.scan.scan import Cell
-from dealias.training import task
+from dealias.training import reconstruction
 
 SCANS, SLICES = 9, 5
 
@@ -42,13 +42,13 @@ def found(ranks: Ranks) -> Any:
     """45 slices with scores that are often equal, of which 24 are shown."""
     rng = np.random.default_rng(1)
     ssim = rng.integers(0, 12, (SCANS, SLICES)) / 12
-    part = task._Part()
+    part = reconstruction._Part()
     for index in ranks.deal([int(one) for one in rng.integers(1, 9, SCANS)]):
         slices = tuple(SliceScores(z, float(ssim[index, z]), 30.0, 0.1) for z in range(SLICES))
         volume = VolumeScores(f"s{index}", Cell("knee", 4), "fastmri", slices, 30.0, 0.1)
         images = np.full((SLICES, 2, 2), index, np.float32)
         part.add(index, Scan(f"s{index}"), Reconstruction(images, images, None), volume)
-    return task._joined(part, PROTOCOLS["fastmri"], ranks)
+    return reconstruction._joined(part, PROTOCOLS["fastmri"], ranks)
 
 
 class Scan:
@@ -63,7 +63,7 @@ class Scan:
 
 def test_scores_and_worst_slices_are_those_of_one_rank() -> None:
     alone = found(ALONE)
-    assert len(alone.worst) == task.SHOWN < SCANS * SLICES
+    assert len(alone.worst) == reconstruction.SHOWN < SCANS * SLICES
     for size in (2, 3, 4):
         threads = Threads(size)
         with ThreadPoolExecutor(size) as pool:

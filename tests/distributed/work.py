@@ -21,11 +21,15 @@ from dealias.data.samples import Batch, Samples
 from dealias.engine.policies import MemoryPolicy
 from dealias.engine.ranks import ALONE, Ranks
 from dealias.errors import DataError
+from dealias.metrics.protocol import PROTOCOLS
 from dealias.models.unet import UnetSettings
 from dealias.models.varnet import VarNetSettings
 from dealias.scan.measurement import Needs
+from dealias.scan.scan import Cell
+from dealias.training.anatomy import AnatomySettings, AnatomyTask, PenaltySettings
 from dealias.training.dealing import deal, read
 from dealias.training.losses import LossSettings
+from dealias.training.reconstruction import ReconstructionTask
 from dealias.training.same import refuse_different_ranks
 from dealias.training.step import Stepper
 
@@ -84,7 +88,8 @@ def steps(
         lambda *_: gradients.update({n: p.grad for n, p in trained.named_parameters()})
     )
     scaler = torch.amp.GradScaler("cpu", enabled=fp16)
-    stepper = Stepper(trained, optimiser, scaler, LossSettings(), 0.5, CPU, ranks)
+    task = ReconstructionTask(LossSettings(), PROTOCOLS["fastmri"])
+    stepper = Stepper(trained, optimiser, scaler, task, 0.5, CPU, ranks)
     found = []
     for epoch in range(2):
         groups = epoch_batches(samples.keys(), batch_size, 0, epoch)
@@ -102,6 +107,27 @@ def steps(
                 "gradients": {n: None if g is None else g.clone() for n, g in gradients.items()},
                 "weights": weights, "scale": scaler.get_scale(),
             })  # fmt: skip
+    return found
+
+
+def anatomy(ranks: Ranks, accumulation: int) -> list[dict[str, Any]]:
+    """An epoch of a classifier in float64: losses, weights and running means of every step."""
+    cells = (Cell(name, 4) for name in ("brain", "knee", "brain"))
+    labelled = [replace(one, cell=cell) for one, cell in zip(scans(), cells, strict=True)]
+    samples = Samples(labelled, MaskSettings(kind="random", accelerations=(2, 3)), Needs(), 0)
+    small: Any = {"widths": [4], "depths": [1]}
+    settings = AnatomySettings(network=small, penalty=PenaltySettings())
+    torch.manual_seed(3)
+    network = settings.build().double().train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    stepper = Stepper(network, optimiser, scaler, AnatomyTask(settings), None, CPU, ranks)
+    found = []
+    turns = deal(epoch_batches(samples.keys(), 2, 0, 0), 0, accumulation, ranks)
+    for _, share in read(samples, 0, turns, 0):
+        result = stepper(replace(share, batches=tuple(map(doubled, share.batches))))
+        state = {name: one.clone() for name, one in network.state_dict().items()}
+        found.append({"losses": result.losses, "state": state})
     return found
 
 

@@ -33,10 +33,34 @@ def test_published_size(settings: ResNetSettings, parameters: int) -> None:
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
-@pytest.mark.parametrize("changes", [{"classes": 0}, {"in_channels": 0}, {"bias": True}])
+@pytest.mark.parametrize(
+    "changes", [{"classes": 0}, {"in_channels": 0}, {"bias": True}, {"widths": [8]}, {"depths": []}]
+)
 def test_settings_are_judged(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ResNetSettings.model_validate(changes)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_a_smaller_one_is_a_part_of_the_published_one(layers: int) -> None:
+    widths, depths = (64, 128, 256, 512)[:layers], (3, 4, 6, 3)[:layers]
+    small = ResNetSettings(in_channels=1, classes=2, widths=widths, depths=depths)
+    with torch.device("meta"):
+        own, whole = (
+            {name: one.shape for name, one in ResNet50(one).named_parameters() if "fc" not in name}
+            for one in (small, SMALL)
+        )
+    assert own == {name: whole[name] for name in own}
+    assert {name.split(".")[0] for name in own} - {"conv1", "bn1"} == {
+        f"layer{number + 1}" for number in range(layers)
+    }
+    seen: list[torch.Size] = []
+    network = ResNet50(small).eval()
+    network.get_submodule(f"layer{layers}").register_forward_hook(
+        lambda module, given, out: seen.append(out.shape)
+    )
+    network(torch.zeros(1, 1, 96, 64))
+    assert [tuple(one[2:]) for one in seen] == [(96 // small.stride, 64 // small.stride)]
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (33, 47), (64, 20)])

@@ -14,8 +14,8 @@ from dealias.training.averaging import Average, AverageSettings
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
 from dealias.training.job import Progress, TrainingJob
 from dealias.training.loop import train
+from dealias.training.reconstruction import validate
 from dealias.training.settings import TrainingSettings
-from dealias.training.task import validate
 
 Make = Callable[..., TrainingJob]
 KINDS = {

@@ -22,7 +22,7 @@ from dealias.metrics.protocol import PROTOCOLS
 from dealias.metrics.similarity import ssim
 from dealias.scan.measurement import Needs
 from dealias.scan.scan import Scan
-from dealias.training import step
+from dealias.training import reconstruction
 from dealias.training.loader import batches
 from dealias.training.loop import TrainingJob, train
 from dealias.training.losses import LossSettings, loss
@@ -243,7 +243,7 @@ def test_training_hands_epochs_and_weights_to_the_loss(
         heard.append((epoch, len(tensors[-1])))
         return loss(settings, epoch, *tensors)
 
-    monkeypatch.setattr(step, "loss", spy)
+    monkeypatch.setattr(reconstruction, "loss", spy)
     train(replace(make_job("run"), loss=LossSettings(area=True)))
     assert heard == [(0, 1)] * 8 + [(1, 1)] * 8
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch.optim import lr_scheduler as torchs
 
 from dealias.errors import SettingsError
-from dealias.training import loop
+from dealias.training import reconstruction
 from dealias.training.job import TrainingJob
 from dealias.training.loop import train
 from dealias.training.schedules import Moment, ScheduleSettings, lr_factor
@@ -182,13 +182,13 @@ def test_milestones_are_not_forgotten() -> None:
 
 def told(monkeypatch: pytest.MonkeyPatch, totals: list[float]) -> None:
     """Let validations find these totals, one after the other."""
-    real, left = loop.validate, iter(totals)
+    real, left = reconstruction.validate, iter(totals)
 
     def validate(*args: Any) -> Any:
         found = real(*args)
         return replace(found, scores=replace(found.scores, total=next(left)))
 
-    monkeypatch.setattr(loop, "validate", validate)
+    monkeypatch.setattr(reconstruction, "validate", validate)
 
 
 def test_a_cosine_falls_within_epochs(make_job: Make) -> None:

@@ -14,12 +14,14 @@ import torch
 from dealias.data.remask import MaskSettings
 from dealias.data.samples import Batch, Samples, collate
 from dealias.errors import HealthError
+from dealias.metrics.protocol import PROTOCOLS
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.scan.measurement import Needs
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
 from dealias.training.dealing import Share
 from dealias.training.loop import TrainingJob, train
 from dealias.training.losses import LossSettings
+from dealias.training.reconstruction import ReconstructionTask
 from dealias.training.step import Stepper
 
 Make = Callable[..., TrainingJob]
@@ -44,7 +46,8 @@ def stepped(job: TrainingJob, groups: list[list[int]], clip: float | None = None
     batches = [doubled(collate([samples[0, i] for i in group])) for group in groups]
     optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    stepper = Stepper(network, optimiser, scaler, LossSettings(), clip, torch.device("cpu"))
+    task = ReconstructionTask(LossSettings(), PROTOCOLS["fastmri"])
+    stepper = Stepper(network, optimiser, scaler, task, clip, torch.device("cpu"))
     names = tuple(name for batch in batches for name in batch.names)
     result = stepper(Share(tuple(batches), tuple(range(len(batches))), names))
     assert result.applied
@@ -140,9 +143,9 @@ def test_an_exploding_loss_is_named(make_job: Make) -> None:
 def test_a_validation_without_a_number_is_never_the_best(
     make_job: Make, monkeypatch: pytest.MonkeyPatch, total: float
 ) -> None:
-    from dealias.training import loop
+    from dealias.training import reconstruction
 
-    real = loop.validate
+    real = reconstruction.validate
     count = [0]
 
     def sometimes(*args: Any) -> Any:
@@ -150,7 +153,7 @@ def test_a_validation_without_a_number_is_never_the_best(
         count[0] += 1
         return found if count[0] > 1 else replace(found, scores=replace(found.scores, total=total))
 
-    monkeypatch.setattr(loop, "validate", sometimes)
+    monkeypatch.setattr(reconstruction, "validate", sometimes)
     job = make_job("run")
     train(job)
     best = json.loads((job.folder / "finished.json").read_text())["best"]

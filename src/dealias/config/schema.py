@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,7 @@ from dealias.errors import SettingsError
 from dealias.metrics.protocol import PROTOCOLS, protocol_named
 from dealias.models.settings import AnySettings
 from dealias.models.varnet import VarNetSettings
+from dealias.training.anatomy import AnatomySettings
 from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings
 from dealias.training.schedules import ScheduleSettings
@@ -34,12 +35,15 @@ class DataSettings(BaseModel):
     Attributes:
         train: Such as "train", "train/brain_*", "train[0:280]".
         val: The same.
+        use_val_for_final: Whether a final run trains on the scans of `val` as well. Nothing is
+            validated then: the last checkpoint is taken, and there is no score to show.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: str = "train"
     val: str = "val"
+    use_val_for_final: bool = False
 
 
 class Recipe(BaseModel):
@@ -47,7 +51,10 @@ class Recipe(BaseModel):
 
     Attributes:
         name: The recipe's name.
+        task: "reconstruction" trains `network` by `loss`, judged by `protocol`; "anatomy" trains
+            `classifier`, for which these three play no part.
         network: Settings of one network of the table, told by its `name`.
+        classifier: What tells anatomies, and how it is trained, where the task is "anatomy".
         data: Splits.
         masks: How training scans are masked.
         augment: How their images are augmented.
@@ -64,7 +71,9 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=80)
+    task: Literal["reconstruction", "anatomy"] = "reconstruction"
     network: AnySettings = VarNetSettings()
+    classifier: AnatomySettings = AnatomySettings()
     data: DataSettings = DataSettings()
     masks: MaskSettings = MaskSettings()
     augment: AugmentSettings = AugmentSettings()
@@ -95,4 +104,11 @@ class Recipe(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values = plain(self)
-        return {key: one for key, one in values.items() if one or key not in ("stages", "bundle")}
+        there = {
+            "task": self.task != "reconstruction", "classifier": self.classifier != _CLASSIFIER,
+            "stages": bool(self.stages), "bundle": self.bundle is not None,
+        }  # fmt: skip
+        return {key: one for key, one in values.items() if there.get(key, True)}
+
+
+_CLASSIFIER = AnatomySettings()

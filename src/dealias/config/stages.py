@@ -14,7 +14,7 @@ from dealias.table import nearest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _OF_STAGE = re.compile(r"([a-z0-9][a-z0-9_-]*):(last|best)")
-TAKEN = ("model", "evaluations")
+TAKEN = ("model", "evaluations", "twin", "analysis")
 """Folders of a run that are no stage's."""
 RECIPES_OWN = ("name", "stages", "bundle")
 """What a recipe says once, for all of its stages."""
@@ -81,8 +81,9 @@ class BundleSettings(BaseModel):
         route: To which stage a scan goes: "snu_rule" if its mask is exactly the challenge's, "else"
             otherwise. A stage with `each: cell` has an expert for each anatomy and acceleration.
         anatomy: How a scan's is told, where experts differ in it: "none" asks for --anatomy,
-            "attrs" believes the data's labels (attributes, or the challenge's file names), a path
-            names the model file of a classifier, for which names and labels play no part.
+            "attrs" believes the data's labels (attributes, or the challenge's file names); a stage
+            with task=anatomy, or the path of a classifier (its run, folder or file), names what
+            tells it from the images, for which names and labels play no part.
         ensemble: Stages whose images are averaged.
         weights: Of theirs, not negative and 1 in all; "fitted" takes those with the least mean
             squared error on the validation scans' foreground; None makes them equal.
@@ -106,7 +107,7 @@ def refuse_odd_stages(stages: Mapping[str, StageSettings], bundle: BundleSetting
     for name, stage in stages.items():
         where = f"stages.{name}"
         if not _NAME.fullmatch(name) or name in TAKEN:
-            do = f"{' and '.join(TAKEN)} are folders of every run"
+            do = f"{', '.join(TAKEN)} are folders of every run"
             raise SettingsError(where, f"'{name}'", "a folder's name such as experts-2", do)
         if stage.pick == "best@cell" and stage.each is None:
             raise SettingsError(f"{where}.pick", "best@cell", "best or last", "or set each: cell")

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 import dealias
-from dealias.atomic import write_bytes, write_json
+from dealias.atomic import write_bytes
 from dealias.classical.table import build_method, is_method
 from dealias.errors import CheckpointError
 from dealias.inference.card import model_card
-from dealias.inference.locate import MANIFEST, WEIGHTS, model_file
+from dealias.inference.locate import WEIGHTS, model_file, write_manifest
 from dealias.inference.routing import PREFIX, Router, routed
 from dealias.inference.verify import SCHEMA, check_schema, rebuild
 from dealias.io.weights import Json, read_safetensors, write_safetensors
@@ -57,6 +57,7 @@ def save_model(
     weights: dict[str, Tensor] | None = None,
     provenance: Json | None = None,
     router: Router | None = None,
+    trained_on_validation: bool = False,
 ) -> Json:
     """Write a model file.
 
@@ -70,6 +71,7 @@ def save_model(
         weights: Weights to write in place of the network's own (an average of them).
         provenance: Of weights that were published elsewhere: kind, project, sha256 of their file.
         router: Of experts: which scan is whose.
+        trained_on_validation: Whether no score can be told, as nothing was left to validate on.
 
     Returns:
         The header that was written; it holds no path, host or user.
@@ -90,6 +92,8 @@ def save_model(
         header["provenance"] = provenance
     if router is not None:
         header["router"] = router.model_dump(mode="json")
+    if trained_on_validation:
+        header["trained_on_validation"] = True
     write_safetensors(path, network.state_dict() if weights is None else weights, header)
     return header
 
@@ -105,6 +109,7 @@ def save_bundle(
     weights: dict[str, Tensor] | None = None,
     provenance: Json | None = None,
     router: Router | None = None,
+    trained_on_validation: bool = False,
 ) -> None:
     """Write a bundle folder; arguments as in `save_model`. Each file is replaced atomically."""
     header = save_model(
@@ -117,15 +122,11 @@ def save_bundle(
         weights=weights,
         provenance=provenance,
         router=router,
+        trained_on_validation=trained_on_validation,
     )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     write_bytes(folder / "card.md", model_card(header, parameters).encode())
-    manifest = {
-        "dealias_version": dealias.__version__,
-        "schema": SCHEMA,
-        "networks": {"main": WEIGHTS},
-    }
-    write_json(folder / MANIFEST, manifest)
+    write_manifest(folder)
 
 
 def load_model(

@@ -6,6 +6,8 @@ from typing import Any
 
 from dealias.io.output import NOTICE
 
+UNVALIDATED = "trained on the validation data as well: there is no validation score"
+"""What is said of a final run wherever a score would stand."""
 _CARD = """\
 # {network}: a dealias model
 
@@ -40,7 +42,6 @@ def model_card(header: dict[str, Any], parameters: int) -> str:
     Returns:
         Markdown, without names of people, hosts or folders.
     """
-    protocol = header.get("protocol")
     return _CARD.format(
         notice=NOTICE,
         network=header["network"],
@@ -49,8 +50,49 @@ def model_card(header: dict[str, Any], parameters: int) -> str:
         licence=header.get("licence") or "not stated",
         provenance=_provenance(header.get("provenance")),
         training=_training(header.get("profile")),
-        protocol=f"Chosen by protocol `{protocol}`." if protocol else "Not stated.",
+        protocol=_scored(header),
     )
+
+
+_CLASSIFIER = """\
+# A classifier of anatomies: a dealias model
+
+**{notice}.**
+
+## What it does
+Tells {classes} by the {image} image of each slice, one answer a volume: it chooses the network
+that reconstructs, and makes no image.
+ResNet of {parameters:,} parameters, made with dealias {version}; licence {licence}.
+{provenance}
+## Use
+`bundle.anatomy: FOLDER` in a recipe with experts.
+"""
+
+
+def classifier_card(header: dict[str, Any], parameters: int) -> str:
+    """The card of a classifier (Markdown).
+
+    Args:
+        header: The file's header.
+        parameters: Number of its parameters.
+    """
+    settings = header["classifier"]
+    return _CLASSIFIER.format(
+        notice=NOTICE,
+        classes=" from ".join(settings["classes"]),
+        image=settings["image"],
+        parameters=parameters,
+        version=header["dealias_version"],
+        licence=header.get("licence") or "not stated",
+        provenance=_provenance(header.get("provenance")),
+    )
+
+
+def _scored(header: dict[str, Any]) -> str:
+    if header.get("trained_on_validation"):
+        return f"Not at all: {UNVALIDATED}."
+    protocol = header.get("protocol")
+    return f"Chosen by protocol `{protocol}`." if protocol else "Not stated."
 
 
 def _training(profile: dict[str, Any] | None) -> str:

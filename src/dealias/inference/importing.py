@@ -81,8 +81,7 @@ def import_model(
         SettingsError: There is a model already, or several kinds fit.
         DiskError: It cannot be written.
     """
-    if (out / MANIFEST).exists() and not overwrite:
-        raise SettingsError("--out", f"{out} exists", "a new folder", "add --overwrite")
+    refuse_model_there(out, overwrite)
     state, said = read_weights(file)
     found, state = recognise(file, state, said, kind)
     settings = changed(found.settings({key: one.shape for key, one in state.items()}), changes)
@@ -105,10 +104,21 @@ def import_model(
     return Imported(found, settings, parameters, dropped, cast)
 
 
+def refuse_model_there(out: Path, overwrite: bool) -> None:
+    """A model is replaced only where that was asked for.
+
+    Raises:
+        SettingsError: It was not.
+    """
+    if (out / MANIFEST).exists() and not overwrite:
+        raise SettingsError("--out", f"{out} exists", "a new folder", "add --overwrite")
+
+
 def broker(settings: NetworkSettings) -> Router | None:
     """How sMaRtIfy's Broker sends scans to its experts; None for any other network.
 
-    Their classifier is a file of its own, so that --anatomy is asked for.
+    Their classifier is a file of its own (`inference.importing_classifier`), so that --anatomy is
+    asked for.
     """
     if not isinstance(settings, ExpertsSettings):
         return None

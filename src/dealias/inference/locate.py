@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import dealias
+from dealias.atomic import write_json
 from dealias.classical.table import METHODS
 from dealias.errors import CheckpointError, SettingsError
-from dealias.inference.verify import check_schema
+from dealias.inference.verify import SCHEMA, check_schema
 from dealias.io.weights import strict_json
 
 MANIFEST = "bundle.json"
@@ -31,6 +33,20 @@ def model_file(path: Path) -> Path:
             return _main_file(folder)
     do = f"if training was stopped: dealias train --resume {path}"
     raise CheckpointError(path, "no model in this folder", f"{MANIFEST} or model/{MANIFEST}", do)
+
+
+def write_manifest(folder: Path) -> None:
+    """Make a folder with weights a bundle: bundle.json, which is written last.
+
+    Raises:
+        DiskError: It cannot be written.
+    """
+    manifest = {
+        "dealias_version": dealias.__version__,
+        "schema": SCHEMA,
+        "networks": {"main": WEIGHTS},
+    }
+    write_json(folder / MANIFEST, manifest)
 
 
 def _main_file(folder: Path) -> Path:

@@ -88,6 +88,9 @@ def filled(path: Path, tensors: Mapping[str, Tensor], build: Callable[[], Module
 def _described(
     path: Path, header: Mapping[str, Any], networks: Table[NetworkEntry]
 ) -> tuple[NetworkEntry, NetworkSettings]:
+    if "classifier" in header and "network" not in header:
+        do = "bundle.anatomy of a recipe takes it"
+        raise CheckpointError(path, "a classifier of anatomies", "a network that reconstructs", do)
     name, config = header.get("network"), header.get("config")
     if not isinstance(name, str) or not isinstance(config, dict):
         raise CheckpointError(path, "a header without network and config", "a dealias model")

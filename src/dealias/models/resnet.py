@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-WIDTHS, DEPTHS = (64, 128, 256, 512), (3, 4, 6, 3)
-"""Of the four layers: channels inside a block, and blocks."""
 EXPANSION = 4
 """Channels that a block gives for each inside it."""
 Count = Annotated[int, Field(ge=1, le=100_000)]
+Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 class ResNetSettings(BaseModel):
@@ -26,6 +25,8 @@ class ResNetSettings(BaseModel):
         name: "resnet50".
         in_channels: Of the images.
         classes: To tell apart.
+        widths: Channels inside a block, of each layer: layers after the first halve the image.
+        depths: Blocks, of each layer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +34,19 @@ class ResNetSettings(BaseModel):
     name: Literal["resnet50"] = "resnet50"
     in_channels: Count = 3
     classes: Count = 1000
+    widths: tuple[Count, ...] = Field(default=(64, 128, 256, 512), min_length=1, max_length=8)
+    depths: tuple[Depth, ...] = (3, 4, 6, 3)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> ResNetSettings:
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"as many depths as widths, {len(self.widths)}")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Of the last layer's pixels against the image's."""
+        return 2 ** (1 + len(self.widths))
 
 
 class Bottleneck(nn.Module):
@@ -67,7 +81,9 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """Five strides of 2, sixteen bottlenecks, the mean over all pixels, one linear layer.
+    """Strides of 2 between layers of bottlenecks, the mean over all pixels, one linear layer.
+
+    As published there are five strides and sixteen bottlenecks; fewer make a smaller network.
 
     Batch norm sees the batch while it is trained; in eval mode, in which routes are decided, each
     item alone.
@@ -75,20 +91,22 @@ class ResNet50(nn.Module):
 
     def __init__(self, settings: ResNetSettings) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(settings.in_channels, WIDTHS[0], 7, 2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        entered = (WIDTHS[0], *(EXPANSION * width for width in WIDTHS))
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            _layer(entered[i], WIDTHS[i], DEPTHS[i], stride=2 if i else 1) for i in range(4)
-        )
+        widths, depths = settings.widths, settings.depths
+        self.conv1 = nn.Conv2d(settings.in_channels, widths[0], 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        entered = (widths[0], *(EXPANSION * width for width in widths))
+        self.layers = len(widths)
+        for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            layer = _layer(entered[i], width, depth, stride=2 if i else 1)
+            self.add_module(f"layer{i + 1}", layer)
         self.fc = nn.Linear(entered[-1], settings.classes)
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) real, of any H and W, to scores (N, classes) before softmax."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
+        for number in range(self.layers):
+            x = self.get_submodule(f"layer{number + 1}")(x)
         return self.fc(x.mean((2, 3)))
 
 

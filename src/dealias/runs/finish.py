@@ -9,9 +9,11 @@ from dealias.config.schema import Recipe
 from dealias.data.remask import example_masks
 from dealias.errors import CheckpointError
 from dealias.inference.bundle import save_bundle
-from dealias.models.table import build_network
+from dealias.inference.classifier import Classifier, save_classifier_folder
+from dealias.models.network import Network, Trainable
 from dealias.physics.sampling.mask import SamplingMask
 from dealias.runs.folder import RunFolder
+from dealias.runs.tasks import TASKS
 from dealias.scan.profile import Profile
 from dealias.scan.scan import Scan
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
@@ -37,10 +39,29 @@ def save_best(
         pick: "last" for the last checkpoint in any case.
     """
     state, _ = read_checkpoint(checkpoint_of(folder, pick, warn))
-    network = build_network(recipe.network)
+    network = TASKS[recipe.task].build(recipe)
     network.load_state_dict(state.kept)
+    _SAVE[recipe.task](folder.model, network, recipe, scans)
+
+
+def _save_network(model: Path, network: Trainable, recipe: Recipe, scans: tuple[Scan, ...]) -> None:
+    assert isinstance(network, Network)
     profile = Profile.of(scans, masks_seen(recipe, scans))
-    save_bundle(folder.model, network, recipe.network, profile=profile, protocol=recipe.protocol)
+    final = recipe.data.use_val_for_final
+    save_bundle(
+        model, network, recipe.network, profile=profile,
+        protocol=None if final else recipe.protocol, trained_on_validation=final,
+    )  # fmt: skip
+
+
+def _save_classifier(
+    model: Path, network: Trainable, recipe: Recipe, scans: tuple[Scan, ...]
+) -> None:
+    assert isinstance(network, Classifier)
+    save_classifier_folder(model, network)
+
+
+_SAVE = {"reconstruction": _save_network, "anatomy": _save_classifier}
 
 
 def checkpoint_of(folder: RunFolder, pick: str, warn: Callable[[str], None]) -> Path:

@@ -24,11 +24,13 @@ from dealias.runs.folder import RunFolder, StageFolder
 from dealias.runs.ready import (
     Split,
     network_without_values,
+    refuse_judging_final,
     refuse_overlap,
     refuse_policy,
+    refuse_unvalidated,
     scans_of,
 )
-from dealias.runs.routes import classifier_of, mixture
+from dealias.runs.routes import classifier_of, members, mixture, refuse_other_tasks
 from dealias.scan.scan import Cell
 from dealias.table import nearest
 
@@ -95,6 +97,7 @@ def planned(recipe: Recipe, root: Path) -> tuple[Job, ...]:
         DataError: A scan cannot be used, or is in training and validation.
     """
     recipes = stage_recipes(recipe)
+    refuse_judging_final(recipe, recipes)
     for name, own in recipes.items():
         refuse_policy(own)
         _refuse_beginning(name, recipe, recipes)
@@ -105,6 +108,7 @@ def planned(recipe: Recipe, root: Path) -> tuple[Job, ...]:
         refuse_overlap(*scans)
         jobs += _of_stage(name, recipe.stages[name], own, scans)
     for job in jobs:
+        refuse_unvalidated(job.recipe, job.scans[1])
         if job.source is not None:
             job.source_in(jobs)
     _refuse_bundle(recipe, jobs)
@@ -159,6 +163,8 @@ def _refuse_beginning(name: str, recipe: Recipe, recipes: Mapping[str, Recipe]) 
 
 def _refuse_bundle(recipe: Recipe, jobs: Sequence[Job]) -> None:
     """The networks of one model must ask for data that can be one measurement."""
-    with torch.device("meta"):
-        build_network(mixture(recipe, jobs))
+    refuse_other_tasks(recipe, jobs)
+    if len(members(recipe, jobs)) > 1:
+        with torch.device("meta"):
+            build_network(mixture(recipe, jobs))
     classifier_of(recipe)

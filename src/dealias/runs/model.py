@@ -46,10 +46,11 @@ def save_model(
     """
     known = {job.name: job for job in jobs}
     chosen = [known[name] for name in members(recipe, jobs)]
-    settings = mixture(recipe, jobs)
     if len(chosen) == 1:
         _copy(chosen[0].folder_in(run).model, run.model)
-    elif isinstance(settings, EnsembleSettings):
+        return
+    settings = mixture(recipe, jobs)
+    if isinstance(settings, EnsembleSettings):
         weights = _weights(run, recipe, chosen, device)
         text = ", ".join(
             f"{job.name} {weight:.3f}" for job, weight in zip(chosen, weights, strict=True)
@@ -59,7 +60,7 @@ def save_model(
         settings = settings.model_copy(update={"weights": weights})
         _save(run, settings, chosen, {str(place): job for place, job in enumerate(chosen)})
     else:
-        classifier = classifier_of(recipe)
+        classifier = classifier_of(recipe, run.path)
         state = {} if classifier is None else classifier.state_dict()
         _save(
             run, settings, chosen, {job.name: job for job in chosen},
@@ -81,12 +82,14 @@ def _save(
     scans = {scan.id: scan for job in jobs for scan in job.scans[0]}
     masks = [mask for job in jobs for mask in masks_seen(job.recipe, job.scans[0])]
     protocols = {job.recipe.protocol for job in jobs}
+    final = any(job.recipe.data.use_val_for_final for job in jobs)
     save_bundle(
         run.model,
         build_network(settings),
         settings,
         profile=Profile.of(list(scans.values()), masks),
-        protocol=protocols.pop() if len(protocols) == 1 else None,
+        protocol=protocols.pop() if len(protocols) == 1 and not final else None,
+        trained_on_validation=final,
         weights={**weights, **(more or {})},
         router=router,
     )

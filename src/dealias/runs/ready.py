@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
-from dealias.config.compose import difference
+from dealias.config.compose import difference, stage_recipes
 from dealias.config.schema import Recipe
 from dealias.data.augment import UNAUGMENTED
 from dealias.data.augment_slices import refuse_masked
 from dealias.data.narrow import refuse_cache
+from dealias.data.remask import refuse_mixture
 from dealias.engine.compiled import refuse_compile
-from dealias.errors import CheckpointError, DataError
-from dealias.models.network import Network
-from dealias.models.table import build_network
+from dealias.engine.precision import set_precision
+from dealias.errors import CheckpointError, DataError, SettingsError
+from dealias.inference.card import UNVALIDATED
+from dealias.models.network import Trainable
 from dealias.runs.folder import RunFolder
-from dealias.scan.measurement import Needs
+from dealias.runs.tasks import TASKS
 from dealias.scan.scan import Scan
+from dealias.training.anatomy import AnatomyTask
 from dealias.training.checkpoint import Checkpoints, read_checkpoint
 from dealias.training.facts import manifest_of
+from dealias.training.losses import loss
+from dealias.training.validated import following_validation
 
 Split = tuple[Scan, ...]
 
 
-def network_without_values(recipe: Recipe) -> Network:
-    """A recipe's network on `meta`."""
+def network_without_values(recipe: Recipe) -> Trainable:
+    """What a recipe trains, on `meta`."""
     with torch.device("meta"):
-        return build_network(recipe.network)
+        return TASKS[recipe.task].build(recipe)
 
 
 def refuse_policy(recipe: Recipe) -> None:
-    """A policy that cannot work is refused before anything is written."""
+    """A policy or precision that cannot work is refused before anything is written."""
     network = network_without_values(recipe)
     recipe.memory.apply(network)
+    set_precision(network, recipe.training.precision)
     if recipe.training.compile:
         refuse_compile(network, recipe.memory)
 
@@ -44,12 +51,95 @@ def scans_of(read: Callable[[str], Split], recipe: Recipe) -> tuple[Split, Split
     Args:
         read: Opens one split of the data set.
         recipe: Names the splits.
+
+    Returns:
+        Both; of a final run, all scans and none.
+
+    Raises:
+        SettingsError: A final run follows the validation that it does not have.
+        DataError: A scan cannot be used, or a final run would have it twice.
     """
     scans = read(recipe.data.train), read(recipe.data.val)
+    if recipe.data.use_val_for_final:
+        _refuse_followers(recipe)
+        refuse_overlap(*scans)
+        scans = (*scans[0], *scans[1]), ()
     for part, augment in zip(scans, (recipe.augment, UNAUGMENTED), strict=True):
-        refuse_cache(part, Needs(readout_crop=recipe.network.readout_crop), recipe.masks, augment)
+        refuse_cache(part, TASKS[recipe.task].needs(recipe), recipe.masks, augment)
     refuse_masked(scans[0], recipe.augment)
+    refuse_mixture(recipe.masks, scans[0])
+    _REFUSE[recipe.task](recipe, scans)
     return scans
+
+
+def _refuse_unlabelled(recipe: Recipe, scans: tuple[Split, Split]) -> None:
+    """Refuse scans of which a classifier learns nothing."""
+    AnatomyTask(recipe.classifier).refuse(*scans)
+
+
+def _refuse_small_images(recipe: Recipe, scans: tuple[Split, Split]) -> None:
+    """Refuse a loss with a term that cannot compare these images."""
+    for hw in {scan.geometry.target_hw for scan in scans[0]}:
+        blank_BHW, ones_B = torch.ones(1, *hw, device="meta"), torch.ones(1, device="meta")
+        loss(recipe.loss, recipe.loss.settled, blank_BHW, blank_BHW, blank_BHW, ones_B, ones_B)
+
+
+_REFUSE = {"reconstruction": _refuse_small_images, "anatomy": _refuse_unlabelled}
+
+
+def final_facts(recipe: Recipe) -> dict[str, Any]:
+    """What run.json says of a final run, or of one with such stages; nothing of any other."""
+    stages = stage_recipes(recipe)
+    final = [name for name, own in stages.items() if own.data.use_val_for_final]
+    if stages and len(final) < len(stages):
+        return {"final": f"{', '.join(final)}: {UNVALIDATED}"} if final else {}
+    return {"final": UNVALIDATED} if final or recipe.data.use_val_for_final else {}
+
+
+def refuse_judging_final(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
+    """Nothing that was trained on the validation scans may be judged by them later.
+
+    Args:
+        recipe: With stages.
+        recipes: Of its stages.
+
+    Raises:
+        SettingsError: A stage goes on from a final one and would be validated, or weights of an
+            ensemble with a final member would be fitted.
+    """
+    final = {name for name, own in recipes.items() if own.data.use_val_for_final}
+    for name, stage in recipe.stages.items():
+        source = stage.start.stage if stage.start is not None else None
+        if source is not None and source[0] in final and name not in final:
+            found = f"'{source[0]}', which was trained on the validation scans"
+            do = "set data.use_val_for_final=true in this stage, too"
+            raise SettingsError(f"stages.{name}.start", found, "a stage that was not", do)
+    if recipe.bundle is not None and recipe.bundle.weights == "fitted":
+        for name in final.intersection(recipe.bundle.ensemble):
+            found = f"fitted, with '{name}', which was trained on the validation scans"
+            raise SettingsError("bundle.weights", found, "numbers, or null for equal ones")
+
+
+def _refuse_followers(recipe: Recipe) -> None:
+    """A final run has no validation that anything could follow."""
+    parts = recipe.schedule, recipe.training, recipe.augment, recipe.masks
+    for name in following_validation(*parts):
+        found, do = f"true beside {name}", f"set it false, or change {name}"
+        expected = "settings that follow no validation: a final run has none"
+        raise SettingsError("data.use_val_for_final", found, expected, do)
+
+
+def refuse_unvalidated(recipe: Recipe, val_scans: Split) -> None:
+    """What follows the validation needs one; a cell's training may be without.
+
+    Raises:
+        SettingsError: There are no scans for it.
+    """
+    parts = recipe.schedule, recipe.training, recipe.augment, recipe.masks
+    if not val_scans and not recipe.data.use_val_for_final:
+        for name in following_validation(*parts):
+            expected = f"some, which {name} follows"
+            raise SettingsError("data.val", "no scans", expected, "set data.val")
 
 
 def refuse_overlap(train_scans: Split, val_scans: Split) -> None:
@@ -88,13 +178,17 @@ def refuse_other_data(folder: RunFolder, scans: Split) -> None:
 
 
 def refuse_other_network(folder: RunFolder, before: Recipe, after: Recipe) -> None:
-    """Settings may change from here on, but not the network's.
+    """Settings may change from here on, but not the task, nor those of what is trained.
 
     Raises:
         CheckpointError: They do.
     """
-    if before.network != after.network:
-        changed = difference(before.network.model_dump(), after.network.model_dump())
+    if before.task != after.task:
+        found = f"another task ({before.task} to {after.task})"
+        raise CheckpointError(f"run '{folder.path}'", found, "the same", "start a new run")
+    then, now = (TASKS[one.task].settings(one) for one in (before, after))
+    if then != now:
+        changed = difference(then.model_dump(), now.model_dump())
         do = "start a new run for another network"
         found = f"another network ({changed})"
         raise CheckpointError(f"run '{folder.path}'", found, "the same", do)

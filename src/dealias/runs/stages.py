@@ -6,7 +6,6 @@ each take some of them.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -31,9 +30,9 @@ from dealias.runs.hooks import Hooks
 from dealias.runs.jobs import Job, wanted
 from dealias.runs.model import save_model
 from dealias.runs.ready import refuse_other_data, refuse_other_network
+from dealias.runs.tasks import others_parts
 from dealias.training.checkpoint import STATE, read_checkpoint
 from dealias.training.facts import manifest_of
-from dealias.training.stops import Stopped
 
 HOW = ("workers", "save_minutes", "keep_last", "threads", "tensorboard")
 """Settings of `training` that say how a machine works, and not what it computes."""
@@ -80,7 +79,7 @@ def run_stages(
                 hooks.warn(f"stage {job.name}: no scans to validate on; the last epoch is taken")
         weights = hooks.ranks.from_first(functools.partial(start_weights, run, job, jobs))
         made = hooks.ranks.from_first(functools.partial(made_of, run, job, jobs))
-        train(job, folder, _within(hooks, started), weights, made)
+        train(job, folder, hooks.since(started), weights, made)
     left = hooks.ranks.from_first(lambda: unfinished(run, jobs))
     if not left and hooks.ranks.first:
         save_model(run, recipe, jobs, device, hooks.say)
@@ -174,23 +173,9 @@ def _start_file(run: RunFolder, job: Job, jobs: Sequence[Job]) -> Path | None:
     return file if file.is_file() else None
 
 
-def _within(hooks: Hooks, started: float) -> Hooks:
-    """Hooks with what is left of the time limit.
-
-    Raises:
-        Stopped: Nothing is left.
-    """
-    if hooks.time_limit is None:
-        return hooks
-    left = hooks.time_limit - (time.monotonic() - started)
-    if left <= 0:
-        raise Stopped("time limit")
-    return dataclasses.replace(hooks, time_limit=left)
-
-
 def _computed(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what is computed, up to rounding."""
-    values = recipe.model_dump(mode="json", exclude={"name", "memory"})
+    values = recipe.model_dump(mode="json", exclude={"name", "memory", *others_parts(recipe)})
     training = {key: one for key, one in values["training"].items() if key not in HOW}
     return {**values, "training": training}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,18 @@ from dealias.data.catalogue import open_split
 from dealias.engine.compiled import compile_denoisers
 from dealias.engine.precision import allow_tf32
 from dealias.errors import SettingsError
+from dealias.inference.card import UNVALIDATED
 from dealias.metrics.protocol import protocol_named
-from dealias.models.network import Network
-from dealias.models.table import build_network
+from dealias.models.network import Trainable
 from dealias.randomness import torch_seed
 from dealias.runs.beginning import Beginning
-from dealias.runs.budget import Choice, choose, compare
+from dealias.runs.budget import Choice, choose, compare, refuse_budgets
 from dealias.runs.finish import save_best
 from dealias.runs.folder import SETTINGS, RunFolder, StageFolder
 from dealias.runs.hooks import Hooks
 from dealias.runs.jobs import Job, planned, wanted
 from dealias.runs.ready import (
+    final_facts,
     refuse_other_data,
     refuse_other_network,
     refuse_overlap,
@@ -39,6 +40,7 @@ from dealias.runs.ready import (
 )
 from dealias.runs.signals import stopping
 from dealias.runs.stages import run_stages, unfinished
+from dealias.runs.tasks import TASKS
 from dealias.scan.scan import Scan
 from dealias.training.facts import environment
 from dealias.training.job import TrainingJob
@@ -50,7 +52,8 @@ Say = Callable[[str], None]
 
 def start(
     recipe_name: str, data: Path, out: Path, overrides: list[str], device: torch.device,
-    hooks: Hooks, only: str | None = None,
+    hooks: Hooks, only: str | None = None, note: str | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> tuple[str, ...]:  # fmt: skip
     """Train a recipe into a new run folder.
 
@@ -62,6 +65,8 @@ def start(
         device: Where.
         hooks: For progress and warnings.
         only: Of a recipe with stages, the one to train: STAGE or STAGE/CELL.
+        note: What the run is to show; it is kept in run.json.
+        begun: Called when the folder is there, before anything is trained.
 
     Returns:
         Names of the stages' trainings that are left; none without stages.
@@ -77,14 +82,18 @@ def start(
         "overrides": overrides,
         # where the data lay, for --resume; this file is no part of a model or its export
         "data": str(data),
+        **({} if note is None else {"note": note}),
+        **final_facts(recipe),
     }
     if recipe.stages:
         jobs = planned(recipe, data)
         wanted(jobs, only)
+        hooks.ranks.from_first(lambda: refuse_budgets(jobs, device, hooks.warn))
         if hooks.ranks.first:
             facts["stages"] = [job.name for job in jobs]
             RunFolder.create(out, facts, write_yaml(written(recipe)))
-        return run_stages(RunFolder(out), recipe, jobs, device, hooks, only, partial(_job, device))
+            begun()
+        return _stages(RunFolder(out), recipe, jobs, device, hooks, only)
     _refuse_only(only)
     refuse_policy(recipe)
     scans = scans_of(partial(open_split, data), recipe)
@@ -94,13 +103,14 @@ def start(
     facts |= _begun(device, hooks, choice)
     if hooks.ranks.first:
         RunFolder.create(out, facts, write_yaml(recipe.model_dump(mode="json")))
+        begun()
     _run(RunFolder(out), recipe, scans, device, hooks, choice)
     return ()
 
 
 def resume(
     path: Path, data: Path | None, overrides: list[str], device: torch.device, hooks: Hooks,
-    only: str | None = None,
+    only: str | None = None, note: str | None = None,
 ) -> tuple[str, ...]:  # fmt: skip
     """Continue a run from its newest checkpoint.
 
@@ -111,6 +121,7 @@ def resume(
         device: Where.
         hooks: For progress and warnings.
         only: As for `start`.
+        note: As for `start`, in place of an earlier one.
 
     Returns:
         As `start`.
@@ -127,6 +138,8 @@ def resume(
     )
     before = recipe_from(settings, [], str(path / SETTINGS))
     root = data or Path(facts["data"])
+    if note is not None and ranks.first:
+        folder.record(note=note)
     if before.stages:
         return _resume_stages(folder, before, root, overrides, device, hooks, only)
     _refuse_only(only)
@@ -162,7 +175,15 @@ def _resume_stages(
     wanted(jobs, only)
     if overrides and hooks.ranks.first:
         write_bytes(folder.path / SETTINGS, write_yaml(written(recipe)).encode())
-    return run_stages(folder, recipe, jobs, device, hooks, only, partial(_job, device))
+    return _stages(folder, recipe, jobs, device, hooks, only)
+
+
+def _stages(
+    run: RunFolder, recipe: Recipe, jobs: Sequence[Job], device: torch.device, hooks: Hooks,
+    only: str | None,
+) -> tuple[str, ...]:  # fmt: skip
+    with run.telling() if hooks.ranks.first else contextlib.nullcontext():
+        return run_stages(run, recipe, jobs, device, hooks, only, partial(_job, device))
 
 
 def _job(
@@ -176,13 +197,16 @@ def _job(
     allow_tf32(recipe.training.tf32)
     earlier = ranks.from_first(lambda: folder.facts() if folder.begun else {})
     memory = earlier.get("memory")
-    choice = ranks.from_first(lambda: choose(recipe, job.scans, device, hooks.warn, memory))
+    choice = ranks.from_first(
+        lambda: choose(recipe, job.scans, device, hooks.warn, memory, stage.freeze)
+    )
     facts = {"dealias": dealias.__version__, "recipe": recipe.name, "stage": job.name,
-             **_begun(device, hooks, choice), "made_of": made_of}  # fmt: skip
+             **_begun(device, hooks, choice), "made_of": made_of,
+             **final_facts(recipe)}  # fmt: skip
     if earlier:
         facts["resumed"] = [*earlier["resumed"], {"settings": made_of["settings"]}]
 
-    def prepare(network: Network, say: Say, log: Say) -> None:
+    def prepare(network: Trainable, say: Say, log: Say) -> None:
         found = beginning(network, say, log)
         if ranks.first:
             folder.begin({**facts, **found}, write_yaml(recipe.model_dump(mode="json")))
@@ -201,6 +225,13 @@ def _begun(device: torch.device, hooks: Hooks, choice: Choice | None) -> dict[st
     }
 
 
+@contextlib.contextmanager
+def _held(folder: RunFolder) -> Iterator[None]:
+    """The folder is this process's, and keeps how the training ended."""
+    with folder.locked(), folder.telling():
+        yield
+
+
 def _refuse_only(only: str | None) -> None:
     if only is not None:
         raise SettingsError("--only", f"'{only}'", "a recipe with stages", "leave it out")
@@ -209,11 +240,11 @@ def _refuse_only(only: str | None) -> None:
 def _run(
     folder: RunFolder, recipe: Recipe, scans: tuple[tuple[Scan, ...], tuple[Scan, ...]],
     device: torch.device, hooks: Hooks, choice: Choice | None,
-    prepare: Callable[[Network, Say, Say], None] = lambda *told: None, pick: str = "best",
+    prepare: Callable[[Trainable, Say, Say], None] = lambda *told: None, pick: str = "best",
 ) -> None:  # fmt: skip
     recipe = choice.within(recipe) if choice is not None else recipe
     torch.manual_seed(torch_seed(recipe.training.seed, "weights"))
-    network = build_network(recipe.network)
+    network = TASKS[recipe.task].build(recipe)
 
     first = hooks.ranks.first
     log = folder.log if first else lambda text: None
@@ -229,21 +260,24 @@ def _run(
     memory = recipe.memory.on(device, warn)
     memory.apply(network)
 
-    with folder.locked() if first else contextlib.nullcontext(), stopping() as stop:
+    with _held(folder) if first else contextlib.nullcontext(), stopping() as stop:
         prepare(network, say if first else log, log)
         if choice is not None:
             say(choice.text)
         if choice is not None and choice.planned is not None:
             say(compare(recipe, network, scans[0], device, choice.planned))
+        if recipe.data.use_val_for_final:
+            say(f"final run: {UNVALIDATED}")
         if recipe.training.compile:
             compile_denoisers(network, device, say, warn)
         log("training")
         train(
             TrainingJob(
                 network, recipe.masks, recipe.loss, recipe.optimiser, recipe.schedule,
-                recipe.training, *scans, protocol_named(recipe.protocol), folder.main, device, stop,
+                recipe.training, *scans, protocol_named(recipe.protocol), folder.main, device,
+                lambda: stop() or hooks.stop(),
                 hooks.time_limit, hooks.progress, warn, recipe.model_dump(mode="json"), memory,
-                hooks.ranks, recipe.augment,
+                hooks.ranks, recipe.augment, TASKS[recipe.task].task(recipe),
             )
         )  # fmt: skip
         if first:

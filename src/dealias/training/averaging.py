@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dealias.models.network import Network
+from dealias.models.network import Trainable
 
 Weights = dict[str, Any]
 """A network's state_dict."""
@@ -52,23 +52,23 @@ class Average:
         network: Whose weights.
     """
 
-    def __init__(self, settings: AverageSettings, network: Network) -> None:
+    def __init__(self, settings: AverageSettings, network: Trainable) -> None:
         self.settings = settings
         ema = get_ema_multi_avg_fn(settings.decay)  # type: ignore[no-untyped-call]
         self._model = AveragedModel(network, multi_avg_fn=ema if settings.kind == "ema" else _swa)
         self._recent: deque[Weights] = deque(maxlen=settings.count)
 
     @property
-    def network(self) -> Network | None:
+    def network(self) -> Trainable | None:
         """The network with the averaged weights; None while there are none."""
-        return cast("Network", self._model.module) if self._model.n_averaged else None
+        return cast("Trainable", self._model.module) if self._model.n_averaged else None
 
-    def after_step(self, network: Network) -> None:
+    def after_step(self, network: Trainable) -> None:
         """Tell of the weights after a step that changed them."""
         if self.settings.kind == "ema":
             self._model.update_parameters(network)
 
-    def after_epoch(self, network: Network, epoch: int) -> None:
+    def after_epoch(self, network: Trainable, epoch: int) -> None:
         """Tell of the weights at the end of an epoch."""
         if self.settings.kind == "swa" and epoch >= self.settings.start:
             self._model.update_parameters(network)

@@ -14,12 +14,14 @@ from dealias.data.remask import MaskSettings
 from dealias.engine.policies import MemoryPolicy
 from dealias.engine.ranks import ALONE, Ranks
 from dealias.metrics.protocol import ScoringProtocol
-from dealias.models.network import Network
+from dealias.models.network import Trainable
 from dealias.scan.scan import Scan
 from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings
+from dealias.training.reconstruction import ReconstructionTask
 from dealias.training.schedules import ScheduleSettings
 from dealias.training.settings import TrainingSettings
+from dealias.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class TrainingJob:
         memory: The policy that was applied to the network; here it decides about the optimiser.
         ranks: Which train together; the first one writes.
         augment: How images of training samples are augmented.
+        other: Another task than reconstruction, for which loss and protocol play no part.
     """
 
-    network: Network
+    network: Trainable
     masks: MaskSettings
     loss: LossSettings
     optimiser: OptimiserSettings
@@ -80,3 +83,9 @@ class TrainingJob:
     memory: MemoryPolicy = MemoryPolicy()
     ranks: Ranks = ALONE
     augment: AugmentSettings = UNAUGMENTED
+    other: Task | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the network is trained for."""
+        return self.other or ReconstructionTask(self.loss, self.protocol)

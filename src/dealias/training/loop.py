@@ -23,6 +23,7 @@ from dealias.training.checkpoint import Checkpoints, TrainState
 from dealias.training.dealing import Share, Turn, deal, read
 from dealias.training.early import missed
 from dealias.training.events import open_events
+from dealias.training.examples import write_examples
 from dealias.training.facts import environment, manifest_of
 from dealias.training.health import Health
 from dealias.training.job import Progress, TrainingJob
@@ -38,7 +39,7 @@ from dealias.training.same import (
 from dealias.training.schedules import Moment, lr_factor
 from dealias.training.step import Stepper, StepResult
 from dealias.training.stops import Stopped, Stops
-from dealias.training.task import validate, write_examples
+from dealias.training.validated import following_validation
 
 __all__ = ["Progress", "Stopped", "TrainingJob", "environment", "manifest_of", "train"]
 
@@ -77,7 +78,7 @@ class _Run:
         set_precision(job.network, job.training.precision)
         self.network = job.network.to(job.device).train()
         self.samples = Samples(
-            job.train_scans, job.masks, self.network.needs, job.training.seed, job.loss.area,
+            job.train_scans, job.masks, self.network.needs, job.training.seed, job.task.area,
             job.augment,
         )  # fmt: skip
         if not len(self.samples):
@@ -88,7 +89,7 @@ class _Run:
         enabled = job.training.precision == "fp16"
         self.scaler = torch.amp.GradScaler(job.device.type, enabled=enabled)
         self.stepper = Stepper(
-            self.network, self.optimiser, self.scaler, job.loss, job.training.clip_norm, job.device,
+            self.network, self.optimiser, self.scaler, job.task, job.training.clip_norm, job.device,
             job.ranks,
         )  # fmt: skip
         kind = job.training.average
@@ -232,10 +233,9 @@ class _Run:
         job, state = self.job, self.state
         job.progress(self._progress("validating"))
         try:
-            found = validate(
-                self.parts.kept, job.val_scans, job.protocol, job.masks, job.training.seed,
-                job.device, self.stops,
-            )  # fmt: skip
+            found = job.task.validate(
+                self.parts.kept, job.val_scans, job.masks, job.training.seed, job.device, self.stops
+            )
         except Stopped:
             # the epoch's steps are done: they are saved, the validation is run again on resume
             self._save()
@@ -243,7 +243,7 @@ class _Run:
         scores = found.scores
         self.total = state.totals[state.epoch] = scores.total
         cells = {f"{cell.anatomy}-x{cell.acceleration}": cell.mean for cell in scores.cells}
-        self._row("val", loss=None, total=scores.total, cells=cells)
+        self._row("val", loss=found.loss, total=scores.total, cells=cells, **found.more)
         if scores.total > state.best.get("total", float("-inf")):
             state.best = {"total": scores.total, "epoch": state.epoch, "step": state.step}
             self.journal.file("scores.json", scores.to_json())
@@ -291,11 +291,7 @@ class _Run:
 
 def _refuse_unvalidated(job: TrainingJob) -> None:
     """What follows the validation needs one."""
-    asks = {
-        "schedule.name=plateau": job.schedule.name == "plateau",
-        "training.early_stop": bool(job.training.early_stop),
-        "augment.strength.kind=slope": job.augment.strength.kind == "slope",
-        "masks.probability.kind=slope": job.masks.probability.kind == "slope",
-    }
-    for name in (name for name, asked in asks.items() if asked and not job.val_scans):
+    if job.val_scans:
+        return
+    for name in following_validation(job.schedule, job.training, job.augment, job.masks):
         raise SettingsError("data.val", "no scans", f"some, which {name} follows", "set data.val")

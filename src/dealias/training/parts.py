@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dealias.models.network import Network
+from dealias.models.network import Trainable
 from dealias.training.averaging import Average, on_cpu
 from dealias.training.checkpoint import TrainState
 
@@ -22,13 +22,13 @@ class Parts:
         average: Of the weights, or None.
     """
 
-    network: Network
+    network: Trainable
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: Average | None
 
     @property
-    def kept(self) -> Network:
+    def kept(self) -> Trainable:
         """The network to validate: with the averaged weights where there are some."""
         averaged = self.average.network if self.average is not None else None
         return averaged if averaged is not None else self.network

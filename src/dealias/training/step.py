@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from dealias.data.samples import Batch
 from dealias.engine.ranks import ALONE, Ranks
 from dealias.errors import HealthError, no_memory
-from dealias.models.network import Network
+from dealias.models.network import Trainable
 from dealias.training.dealing import Name, Share
-from dealias.training.losses import LossSettings, loss
+from dealias.training.running import RunningMeans
+from dealias.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,16 @@ class Stepper:
         network: In training mode, on the device.
         optimiser: Of its parameters.
         scaler: Loss scaler; disabled unless the precision is fp16.
-        loss: Which loss.
+        task: Gives the loss.
         clip_norm: Largest L2 norm of the gradient, or None.
         device: Where.
         ranks: Which share each step.
     """
 
-    network: Network
+    network: Trainable
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    loss: LossSettings
+    task: Task
     clip_norm: float | None
     device: torch.device
     ranks: Ranks = ALONE
@@ -83,21 +84,30 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         raise report
 
+    @cached_property
+    def running(self) -> RunningMeans:
+        """Of the network's batch norms."""
+        return RunningMeans(self.network)
+
     def _step(self, share: Share, epoch: int) -> StepResult:
         self.optimiser.zero_grad(set_to_none=True)
         losses: list[float] = []
-        for seed, batch in zip(share.seeds, share.batches, strict=True):
-            torch.manual_seed(seed)
-            losses += self._backward(batch, len(share.names), epoch)
-        everyones = self._everyones(losses, share)
-        finite = all(map(_finite, everyones))
-        applied = finite and self._apply()
+        with self.running.undone() as keep:
+            for seed, batch in zip(share.seeds, share.batches, strict=True):
+                torch.manual_seed(seed)
+                losses += self._backward(batch, len(share.names), epoch)
+            everyones = self._everyones(losses, share)
+            finite = all(map(_finite, everyones))
+            if finite:
+                self.running.join(len(share.batches), self.ranks)
+            applied = finite and self._apply()
+            keep(applied)
         self.optimiser.zero_grad(set_to_none=True)
         overflow = finite and not applied and self.scaler.is_enabled()
         return StepResult(everyones, applied, overflow, share.names)
 
     def _backward(self, batch: Batch, total: int, epoch: int) -> list[float]:
-        loss_B = batch_loss(self.network, batch, self.loss, self.device, epoch)
+        loss_B = self.task.loss(self.network, batch, self.device, epoch)
         if bool(torch.isfinite(loss_B).all()):
             self.scaler.scale(loss_B.sum() / total).backward()  # type: ignore[no-untyped-call]
         return [float(value) for value in loss_B.detach()]
@@ -135,32 +145,6 @@ class Stepper:
         parameters = [p for p in self.network.parameters() if p.grad is not None]
         largest = self.clip_norm if self.clip_norm is not None else float("inf")
         return float(torch.nn.utils.clip_grad_norm_(parameters, largest))
-
-
-def batch_loss(
-    network: Network, batch: Batch, settings: LossSettings, device: torch.device, epoch: int
-) -> Tensor:
-    """The loss of each item of a batch, (B,), from k-space on; on `meta` as well.
-
-    Args:
-        network: In training mode, on the device.
-        batch: Anywhere.
-        settings: Which loss.
-        device: Where.
-        epoch: Of the run.
-    """
-    measurement = batch.measurement(network.needs, device)
-    image_BHW = measurement.window(network(measurement).image_BHW)
-    area_B = batch.area_B.to(device) if batch.area_B is not None else None
-    return loss(
-        settings,
-        epoch,
-        image_BHW,
-        batch.target_BHW.to(device),
-        batch.foreground_BHW.to(device),
-        batch.range_B.to(device),
-        area_B,
-    )
 
 
 def _finite(value: float) -> bool:

@@ -35,6 +35,21 @@ TAKEN_OFF: Rules = (
 """From a convolution's bias to the running mean behind it."""
 
 
+def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict has such keys."""
+    return not _missing(state)
+
+
+def place(key: str) -> str:
+    """Our name of what the numbers of a key go into: the running mean behind it, of such biases."""
+    return renamed(renamed(key, RULES) or key, TAKEN_OFF) or key
+
+
+def is_taken_off(key: str) -> bool:
+    """Whether a key is a bias in front of a batch norm."""
+    return place(key) != renamed(key, RULES)
+
+
 def read_classifier(state: Mapping[str, Tensor]) -> tuple[ResNetSettings, dict[str, Tensor]]:
     """The settings and weights of our ResNet-50 that computes what theirs does.
 
@@ -47,7 +62,7 @@ def read_classifier(state: Mapping[str, Tensor]) -> tuple[ResNetSettings, dict[s
     Raises:
         CheckpointError: It is no such state dict.
     """
-    if missing := [one for one in SIGNATURE if not any(re.fullmatch(one, key) for key in state)]:
+    if missing := _missing(state):
         where = missing[0].replace("\\", "")
         raise CheckpointError("classifier", f"no '{where}'", "weights of sMaRtIfy's ResNet-50")
     named = {renamed(key, RULES) or key: one for key, one in state.items()}
@@ -60,3 +75,7 @@ def read_classifier(state: Mapping[str, Tensor]) -> tuple[ResNetSettings, dict[s
             weights[mean] = less.to(named[mean].dtype)
     first, last = named["conv1.weight"].shape, named["fc.weight"].shape
     return ResNetSettings(in_channels=first[1], classes=last[0]), weights
+
+
+def _missing(state: Mapping[str, Tensor]) -> list[str]:
+    return [one for one in SIGNATURE if not any(re.fullmatch(one, key) for key in state)]

@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 )
 from torch.utils.hooks import RemovableHandle
 
-from dealias.models.network import Network
+from dealias.models.network import Trainable
 from dealias.runs.study.checksum import checksum
 
 DATA, LOSS, NETWORK = "the data", "the loss", "the network itself"
@@ -92,7 +92,7 @@ class Watch:
     """
 
     def __init__(self, modules: bool = True) -> None:
-        self.network: Network | None = None
+        self.network: Trainable | None = None
         self._modules = modules
         self._names: dict[nn.Module, str] = {}
         self._running: list[nn.Module] = []
@@ -145,7 +145,7 @@ class Watch:
 
     def _begins(self, module: nn.Module) -> bool:
         """Whether a training's forward pass begins here; validations and recomputations do not."""
-        if not (isinstance(module, Network) and module.training and torch.is_grad_enabled()):
+        if not (isinstance(module, Trainable) and module.training and torch.is_grad_enabled()):
             return False
         if module is not self.network:
             self.network = module

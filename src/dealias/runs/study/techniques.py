@@ -25,7 +25,8 @@ class Technique(BaseModel):
     Attributes:
         name: Such as "area": letters, digits and hyphens; it names folders.
         without: Overrides that leave it out, or put in its place what it was compared with.
-        needs: A setting such as "masks.mixture", without which there is nothing to leave out.
+        needs: A setting such as "masks.mixture" or "stages.experts.each", without which there is
+            nothing to leave out.
         stated: SSIM that it is said to gain, or None.
         source: Who says so, where.
     """
@@ -120,7 +121,11 @@ def in_use(
 
 
 def _has(recipe: Recipe, path: str) -> bool:
-    """Whether a setting is neither empty nor off; of stages, in any."""
+    """Whether a setting is neither empty nor off; of stages, in any; or stages.NAME's own."""
+    first, *keys = path.split(".")
+    if first == "stages":
+        stage = recipe.stages.get(keys[0])
+        return stage is not None and bool(reduce(getattr, keys[1:], stage))
     own = stage_recipes(recipe).values() if recipe.stages else (recipe,)
     return any(reduce(getattr, path.split("."), one) for one in own)
 

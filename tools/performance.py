@@ -94,7 +94,8 @@ def section(kind: str, found: Sequence[Result]) -> str:
     devices = {"a CPU": False, "a GPU": True} if one.gpu else {"a CPU": False}
     there = {result.on_gpu for result in found}
     missing = [name for name, gpu in devices.items() if gpu not in there]
-    parts = [f"## {one.title}", one.lead, *[part(result) for result in found]]
+    summary = [one.summary(found)] if one.summary is not None and found else []
+    parts = [f"## {one.title}", one.lead, *summary, *[part(result) for result in found]]
     if missing:
         parts.append(f"Not measured yet on {' or '.join(missing)}.")
     return "\n\n".join(parts)
@@ -190,6 +191,7 @@ class Section:
         tables: Makes the text of one result.
         draw: Makes its picture, or None.
         gpu: Whether it can be measured on a GPU too.
+        summary: Makes a table of all results, or None.
     """
 
     title: str
@@ -197,6 +199,7 @@ class Section:
     tables: Callable[[Result], list[str]]
     draw: Callable[[Result, Path], None] | None
     gpu: bool
+    summary: Callable[[Sequence[Result]], str] | None = None
 
 
 SECTIONS = {
@@ -229,8 +232,10 @@ SECTIONS = {
         _plans, draw.plans, True),
     "networks": Section(
         "Networks against the code they were published in",
-        "Same weights, k-space and mask; training is forward, sum and backward.",
-        _networks, None, True),
+        "Same weights, k-space and mask; training is forward, sum and backward. First all of them, "
+        "as ratios of CPU seconds and of peaks to the published code's: with everything kept, with "
+        "cascades recomputed (coils two at a time), and at the leanest. Then each.",
+        _networks, None, True, show.networks),
     "full-size": Section(
         "Full-size PromptMR+",
         "A training step with Adam: 92.9 million parameters, five slices of 15 coils, 640 x 368, "

@@ -9,6 +9,8 @@ from performance_results import Result, fits, size
 
 OFFICIAL = "official"
 GIB = 2**30
+POLICIES = ("all kept", "recompute", "leanest")
+"""Rows of ours in a comparison with published code."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -51,6 +53,22 @@ def peak(one: dict[str, Any], first: dict[str, Any], memory: str) -> list[str]:
     reserved = f" ({number(one['reserved'] / GIB)} reserved)" if "reserved" in one else ""
     share = f"{one['peak'] / first['peak']:.2f}" if fits(first) else ""
     return [f"{number(one['peak'] / GIB)}{reserved}", share]
+
+
+def networks(results: Sequence[Result]) -> str:
+    """A row for each network: our CPU seconds and peaks over the published code's."""
+    rows = []
+    for result in results:
+        said, cells = result.values["arguments"], []
+        for mode, names in (("inference", POLICIES[:1]), ("training", POLICIES)):
+            spent, held = result.values[mode], result.values[f"{mode} memory"]
+            for name in names:
+                cells.append(ratio(spent[name], spent[OFFICIAL], "cpu") if name in spent else "")
+                cells.append(peak(held[name], held[OFFICIAL], "")[1] if name in held else "")
+        rows.append([said["case"], size(said["size"]), *cells])
+    head = [f"{what}, {kind}" for what in ("inference", "training", "recomputed", "leanest")
+            for kind in ("time", "memory")]  # fmt: skip
+    return table(["network", "size", *head], rows)
 
 
 def full_size(result: Result) -> str:

@@ -26,7 +26,7 @@ def test_what_rises_to_the_end_is_not_saturated() -> None:
     found = saturation(EPOCHS, list(np.linspace(0.9, 0.95, 30)))
     assert found is not None
     assert (found.epochs, found.best, found.of, found.seen) == (30, 30, 30, False)
-    assert str(found) == "no saturation in 30 epochs: still gaining at the end"
+    assert str(found) == "no saturation seen in 30 epochs: gains until epoch 30"
 
 
 def test_a_plateau_begins_where_it_begins() -> None:

@@ -51,7 +51,7 @@ class Saturation:
         left: What the best one has more, of the protocol's total.
         noise: One standard error of that, paired by volume, and the tolerance at least.
         seen: Whether a tenth of the validations, and two of them at least, lie after it: else the
-            training ended while it still gained.
+            training ended while it still gained, or too early to tell.
     """
 
     epochs: int
@@ -64,7 +64,7 @@ class Saturation:
     def __str__(self) -> str:
         gain = f"the rest gains {self.left:.5f}, noise is {self.noise:.5f}"
         if not self.seen:
-            return f"no saturation in {self.of} epochs: still gaining at the end"
+            return f"no saturation seen in {self.of} epochs: gains until epoch {self.epochs}"
         return f"after {self.epochs} of {self.of} epochs: {gain}, best after {self.best}"
 
 

@@ -33,7 +33,7 @@ from dealias.runs.train import resume
 from dealias.training.facts import environment
 
 TWIN, BRANCH = "twin", "branch.json"
-VALIDATED = "data.use_val_for_final=false"
+FINAL, VALIDATED = "data.use_val_for_final=true", "data.use_val_for_final=false"
 
 
 def beside(
@@ -55,9 +55,9 @@ def beside(
     """
     if not final_facts(load_recipe(recipe_name, overrides)):
         found = "a run that keeps its validation data"
-        do = "add data.use_val_for_final=true, or leave --twin out"
+        do = f"add {FINAL}, or leave --twin out"
         raise SettingsError("--twin", found, "a final run, which cannot tell by itself", do)
-    changed = [*overrides, VALIDATED]
+    changed = [*(one for one in overrides if one.lstrip("+") != FINAL), VALIDATED]
     recipe = load_recipe(recipe_name, changed)
     facts: dict[str, Any] = {
         "dealias": dealias.__version__,

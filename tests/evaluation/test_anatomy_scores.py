@@ -56,10 +56,14 @@ def test_the_total_orders_by_volumes_and_then_by_certainty() -> None:
         # the sigmoid of the margin is the softmax of two classes, the other of which has 0
         return int((margins.sum(1) > 0).sum()), float((1 / (1 + np.exp(-margins))).mean())
 
-    cases = [drawn() for _ in range(40)]
+    cases = [drawn() for _ in range(20)]
     by_total = sorted(cases, key=lambda one: anatomy_scores(one).total)
     assert by_total == sorted(cases, key=key)
     assert all(0 < anatomy_scores(one).total < 1 for one in cases)
+    # one volume more outweighs all the certainty there can be
+    sure = [told(str(i), [9.0] if i else [-0.1]) for i in range(20)]
+    unsure = [told(str(i), [0.1]) for i in range(20)]
+    assert anatomy_scores(sure).total < anatomy_scores(unsure).total
 
 
 def test_a_score_file_is_read_like_others() -> None:

@@ -95,7 +95,7 @@ def test_shapes_are_told_apart_in_seconds(make: Make) -> None:
     assert 6 / 7 < scores["total"] < 1
     rows = metrics(job)
     last = [row for row in rows if row["kind"] == "val"][-1]
-    assert last["cells"] == last["volumes"] == {"brain-x4": 1.0, "knee-x4": 1.0}
+    assert last["cells"] == last["volume_accuracy"] == {"brain-x4": 1.0, "knee-x4": 1.0}
     assert last["loss"] < 0.5 < rows[0]["loss"]
     assert not (job.folder / "examples.npz").exists()
 

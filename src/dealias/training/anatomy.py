@@ -158,7 +158,7 @@ class AnatomyTask:
                 torch.full((len(volume.scores_ZK),), volume.right),
             )
         ]
-        more = {"volumes": scores.by_cell, "accuracy": scores.accuracy}
+        more = {"volume_accuracy": scores.by_cell, "accuracy": scores.accuracy}
         return Validation(scores, loss=fmean(losses), more=more)
 
 

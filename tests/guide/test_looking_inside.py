@@ -22,7 +22,7 @@ def test_the_commands_run_as_they_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = SimulateSettings(
-        subjects=3, slices=2, coils=2, size=(32, 24), target=(24, 24), accelerations=(4,)
+        subjects=3, slices=1, coils=2, size=(32, 24), target=(24, 24), accelerations=(4,)
     )
     simulate(settings, tmp_path / "look-data", lambda done: None)
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,12 @@ import pytest
 
 from dealias.evaluation.augmentation_facts import AugmentationFacts, HistogramFacts
 from dealias.physics.sampling.snu import snu_mask
-from dealias.report.inside import cell_views, error_views, relative_error
+from dealias.report.inside import (
+    augmentation_views,
+    cell_views,
+    error_views,
+    relative_error,
+)
 from dealias.report.page import write_report
 from dealias.report.plots import FLOOR, decibels, histogram_plot, mask_and_psf, receptive_field_plot
 from dealias.report.read import read_run
@@ -139,6 +146,15 @@ def test_everything_is_shown_and_what_strangers_wrote_is_escaped(run: Path) -> N
     assert page.count("<script>") == 1
 
 
+@pytest.mark.subprocess
+def test_a_report_needs_no_torch(run: Path) -> None:
+    words = (
+        "import sys; from pathlib import Path; from dealias.report.page import write_report; "
+        f"write_report(Path({str(run)!r})); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", words], check=True, timeout=120)
+
+
 def test_what_is_read_is_what_was_written(run: Path) -> None:
     wanted, found = analysis(), read_analysis(run)
     assert found is not None
@@ -207,13 +223,13 @@ def test_why_a_run_stopped_early_is_said(tmp_path: Path) -> None:
         finished = {"step": 10, "epochs": 10, "best": None, "stopped": reason}
         (main / "finished.json").write_text(json.dumps(finished))
     page = write_report(tmp_path / "plain").read_text()
-    assert f"<strong>Stopped early.</strong> {reason}" in page
+    assert f"<strong>Stopped early</strong>, before its last epoch: {reason}." in page
     assert f"<td>stopped early: {reason}</td>" in write_report(tmp_path / "staged").read_text()
     assert "Stopped early" in (tmp_path / "staged" / "base" / "report.html").read_text()
     (tmp_path / "plain" / "main" / "finished.json").unlink()
     ended = {"recipe": "small", "ended": {"state": "stopped", "reason": "time limit"}}
     (tmp_path / "plain" / "run.json").write_text(json.dumps(ended))
-    assert "Stopped early.</strong> time limit." in write_report(tmp_path / "plain").read_text()
+    assert "before its last epoch: time limit." in write_report(tmp_path / "plain").read_text()
     (tmp_path / "plain" / "run.json").write_text('{"ended": null}')
     (tmp_path / "plain" / "main" / "finished.json").write_text('{"stopped": null}')
     assert "Stopped early" not in write_report(tmp_path / "plain").read_text()
@@ -245,6 +261,18 @@ def test_errors_are_relative_and_panels_in_one_window() -> None:
     ]
     last = relative_error(one.cells[0]["cascades"][-1], one.cells[0]["reference"])
     assert [cell["cascades"][-1]["name"], cell["cascades"][-1]["nrmse"]] == ["cascade 8", last]
+
+
+def test_no_limits_follow_from_foregrounds_that_fill_the_field_of_view() -> None:
+    one = analysis()
+    still = augmentation().model_copy(
+        update={"proposed": {"max_translation": (0.0, 0.0), "max_rotation": 0.0}}
+    )
+    facts = one.facts.model_copy(update={"augmentation": {"knee": still}})
+    (view,) = augmentation_views(Analysis(facts, one.cells, one.slices))
+    assert view["histograms"] is None
+    assert {proposal for _, _, proposal in view["limits"]} == {"–"}
+    assert view["limits"][0][1] == "0.05, 0.02"
 
 
 def test_histograms_are_shares_of_the_slices() -> None:

@@ -24,7 +24,7 @@ from dealias.scan.measurement import Measurement, Reconstructor
 from dealias.scan.scan import Scan
 
 Images = npt.NDArray[Any]
-COILS, CASCADES = 8, 8
+COILS, CASCADES = 8, 7
 """Most that are kept of a slice; the cascades are spread evenly, first and last among them."""
 
 

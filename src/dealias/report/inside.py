@@ -130,9 +130,13 @@ def _anatomy(name: str, facts: AugmentationFacts) -> Json:
         "name": printable(name) or "without a label",
         "slices": facts.slices,
         "strength": facts.strength,
-        "histograms": figure_png(histogram_plot(facts)),
+        "histograms": figure_png(histogram_plot(facts)) if _differ(facts) else None,
         "limits": [
-            (text, _limit(facts.limits, key), _limit(facts.proposed, key))
+            (
+                text,
+                _limit(facts.limits, key),
+                _limit(facts.proposed, key) if _differ(facts) else "–",
+            )
             for key, text in NAMES.items()
         ],
         "noise": [
@@ -141,6 +145,11 @@ def _anatomy(name: str, facts: AugmentationFacts) -> Json:
         ],
         "quieter": facts.noise.get(facts.interpolation, 1.0) < 0.98,
     }
+
+
+def _differ(facts: AugmentationFacts) -> bool:
+    """Whether slices differ at all: foregrounds that fill the field of view have no position."""
+    return any(value > 1e-9 for limit in facts.proposed.values() for value in np.atleast_1d(limit))
 
 
 def _limit(limits: Limits, key: str) -> str:

@@ -72,21 +72,21 @@ def receptive_field_plot(field_HW: Values, sampled: Values) -> Figure:
     """
     figure = Figure(figsize=(5.2, 3.3))
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.11, right=1.02, bottom=0.13, top=0.97)
+    figure.subplots_adjust(left=0.11, right=0.98, bottom=0.13, top=0.97)
     levels = np.ma.masked_where(~np.broadcast_to(sampled, field_HW.shape), decibels(field_HW))
-    shown = _image(axes, levels, "magma")
+    shown = _image(axes, levels, "magma", _lowest(levels.compressed()))
     axes.set_facecolor(UNMEASURED)
     axes.set(xlabel="phase encode, samples from the centre", ylabel="readout")
-    figure.colorbar(shown, ax=axes, label="dB below the largest", pad=0.02)
-    _quiet(axes)
+    bar = figure.colorbar(shown, ax=axes, label="dB below the largest", pad=0.02)
+    _quiet(axes, bar.ax)
     return figure
 
 
 def histogram_plot(facts: AugmentationFacts) -> Figure:
     """Where the anatomy lies before and after augmentation, one axes a quantity."""
-    figure = Figure(figsize=(11.2, 2.3))
+    figure = Figure(figsize=(11.2, 2.5))
     row = figure.subplots(1, len(QUANTITIES))
-    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.2, top=0.89, wspace=0.24)
+    figure.subplots_adjust(left=0.05, right=0.99, bottom=0.19, top=0.81, wspace=0.24)
     for axes, (name, text) in zip(row, QUANTITIES.items(), strict=True):
         one = facts.histograms.get(name)
         if one is None:
@@ -95,9 +95,12 @@ def histogram_plot(facts: AugmentationFacts) -> Figure:
         axes.stairs(before, one.edges, fill=True, color="#cfcfcf", label="as it is")
         axes.stairs(after, one.edges, color=COLOURS[0], linewidth=1.4, label="augmented")
         axes.set_xlabel(text, fontsize=8)
-        axes.set_title(f"overlap {one.overlap:.2f}", fontsize=8, color=INK)
+        known = sum(one.before) and sum(one.after)
+        title = f"overlap {one.overlap:.2f}" if known else "none: all are round"
+        axes.set_title(title, fontsize=8, color=INK)
     row[0].set_ylabel("share of slices", fontsize=8)
-    row[0].legend(frameon=False, fontsize=7)
+    figure.legend(*row[0].get_legend_handles_labels(), loc="upper left", ncols=2, frameon=False,
+                  fontsize=8)  # fmt: skip
     _quiet(*row)
     return figure
 
@@ -105,13 +108,13 @@ def histogram_plot(facts: AugmentationFacts) -> Figure:
 def _planes(lines: Values, spread: Values) -> Figure:
     figure = Figure(figsize=(5.2, 3.3))
     left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.09, right=1.0, bottom=0.13, top=0.97, wspace=0.28)
+    figure.subplots_adjust(left=0.09, right=0.96, bottom=0.13, top=0.97, wspace=0.28)
     _image(left, lines.astype(float), "gray", 0.0, 1.0)
     left.set(xlabel="phase encode 1, from the centre", ylabel="phase encode 2")
     shown = _image(right, spread, "magma")
     right.set(xlabel="shift, pixels")
-    figure.colorbar(shown, ax=right, label="|PSF|, dB", pad=0.02)
-    _quiet(left, right)
+    bar = figure.colorbar(shown, ax=right, label="|PSF|, dB", pad=0.02)
+    _quiet(left, right, bar.ax)
     return figure
 
 
@@ -121,6 +124,13 @@ def _image(axes: Any, values_HW: Values, colours: str, low: float = FLOOR, high:
     extent = (columns[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5, rows[0] - 0.5)
     return axes.imshow(values_HW, cmap=colormaps[colours], vmin=low, vmax=high, extent=extent,
                        aspect="auto", interpolation="nearest")  # fmt: skip
+
+
+def _lowest(levels: Values) -> float:
+    """Where a colour scale of decibels begins: below nearly all of them, in steps of 5."""
+    if not levels.size:
+        return FLOOR
+    return float(np.clip(5 * np.floor(np.percentile(levels, 1) / 5), FLOOR, -10))
 
 
 def _from_centre(size: int) -> Values:

@@ -17,7 +17,7 @@ from dealias.config.schema import Recipe
 from dealias.config.strict import read_yaml
 from dealias.data.catalogue import open_data, open_split
 from dealias.data.remask import validation_mask
-from dealias.errors import DataError
+from dealias.errors import DataError, SettingsError
 from dealias.evaluation.augmentation import augmentation_facts, slices_looked_at
 from dealias.evaluation.augmentation_facts import AugmentationFacts
 from dealias.evaluation.inside import Inside, look_inside, one_slice, target_of
@@ -108,13 +108,17 @@ def subject_of(source: str | Path, data: Path, device: torch.device) -> Subject:
     Raises:
         CheckpointError: There is no model yet, or it is refused.
         DataError: The data cannot be used.
-        SettingsError: There is no such path.
+        SettingsError: There is no such path, or it is a classifier's.
     """
-    model, path = load_model(source, device), Path(source)
+    path = Path(source)
     if not (path / RUN).is_file():
-        return Subject(model, None, open_data(data))
+        return Subject(load_model(source, device), None, open_data(data))
     facts = RunFolder(path).facts()
     recipe = recipe_from(read_yaml(path / SETTINGS), [], str(path / SETTINGS))
+    if recipe.task != "reconstruction":
+        found, do = "a classifier, which makes no images", "give the run, or another stage of it"
+        raise SettingsError(f"run '{path}'", found, "a network that reconstructs", do)
+    model = load_model(source, device)
     scans = open_split(data, recipe.data.val)
     train = open_split(data, recipe.data.train) if recipe.augment.active else ()
     stage = facts.get("stage")

@@ -158,15 +158,23 @@ def test_the_mixture_is_moved_as_one(scans: tuple[Scan, ...]) -> None:
     torch.testing.assert_close(moved.target_HW, plain.target_HW.flip(-1))
 
 
-def test_the_area_weight_is_relative_to_both_volumes(scans: tuple[Scan, ...]) -> None:
-    plain = [sample(scans, index, AugmentSettings()) for index in range(6)]
-    largest = [max(float(plain[3 * s + z].foreground_HW.sum()) for z in range(3)) for s in range(2)]
-    for index in range(6):
-        one = sample(scans, index, area=True)
-        s, _, share = found_in(one, scans, index)
-        whole = round(share * largest[index // 3] + (1 - share) * largest[s])
+def test_the_area_weight_is_relative_to_both_volumes(ellipses: Scan) -> None:
+    # the second volume is the first one's smallest slice
+    both = (ellipses, replace(ellipses, shape=(1, *ellipses.shape[1:])))
+    plain = Samples(both, STORED, PLAIN, 1)
+    areas = [float(plain[0, index].foreground_HW.sum()) for index in range(4)]
+    largest = (max(areas), areas[3])
+    assert largest[1] == areas[0] < 0.9 * largest[0]
+    samples, partners = Samples(both, STORED, PLAIN, 1, True, MIXED), set()
+    for epoch in range(12):
+        partner = Mixup(0.4, both, 1).drawn((0, 0), epoch, 0)
+        assert partner is not None
+        one = samples[epoch, 0, FULL]
+        whole = round(partner.share * largest[0] + (1 - partner.share) * largest[partner.scan])
         wanted = math.sqrt(min(1.0, float(one.foreground_HW.sum()) / whole))
         assert one.area_weight == pytest.approx(wanted)
+        partners.add(partner.scan)
+    assert partners == {0, 1}
 
 
 def test_batches_of_one_mix_and_share_batches_with_others(scans: tuple[Scan, ...]) -> None:

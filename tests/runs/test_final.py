@@ -145,8 +145,10 @@ def test_the_branch_point_is_the_twins(both: tuple[Path, str], tmp_path: Path) -
     (words,) = json.loads((run / "run.json").read_text())["branch_point"].values()
     assert f"branch point of main, by the twin: {words}\n" in said
     copy = Path(shutil.copytree(run, tmp_path / "run"))
-    # a curve that is flat from the third of twenty epochs on, by pairs of volumes
-    volumes = [[0.9 + min(0.01 * e, 0.03), 0.7 + min(0.01 * e, 0.03)] for e in range(1, 21)]
+    # it gains .002 an epoch; between odd and even ones, one of two people wins .02 and one loses
+    # it, so that the standard error is .02 there, and 0 elsewhere
+    ends = [(0.002 * e, 0.01 * (-1) ** e) for e in range(1, 21)]
+    volumes = [[0.9 + gain + swing, 0.7 + gain - swing] for gain, swing in ends]
     made = [
         {"kind": "val", "epoch": epoch, "total": sum(means) / 2, "volumes": means}
         for epoch, means in enumerate(volumes)
@@ -154,12 +156,12 @@ def test_the_branch_point_is_the_twins(both: tuple[Path, str], tmp_path: Path) -
     text = "".join(json.dumps(row) + "\n" for row in made)
     (copy / "twin" / "main" / "metrics.jsonl").write_text(text)
     marks = twin.mark(copy)
-    assert (marks["main"].epochs, marks["main"].of, marks["main"].seen) == (3, 20, True)
+    assert (marks["main"].epochs, marks["main"].of, marks["main"].seen) == (11, 20, True)
     facts = json.loads((copy / "run.json").read_text())
     assert facts["branch_point"] == {"main": str(marks["main"])}
     numbers = json.loads((copy / "twin" / "branch.json").read_text())["main"]
-    assert (numbers["epochs"], numbers["seen"]) == (3, True)
-    assert "after 3 of 20 epochs" in write_report(copy).read_text()
+    assert (numbers["epochs"], numbers["seen"]) == (11, True)
+    assert "after 11 of 20 epochs" in write_report(copy).read_text()
 
 
 def test_volumes_of_each_epoch_make_its_total(both: tuple[Path, str]) -> None:

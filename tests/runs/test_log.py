@@ -185,7 +185,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run_command(lambda: app(words, standalone_mode=False), debug=True) == 0
     said = capsys.readouterr().out.splitlines()
     assert [cell.strip() for cell in said[3].split("|")[1:-1]] == [
-        "b", "recipe demo", "optimiser.lr=1e-2", "why not", "", "", "", "not finished",
+        "b", "recipe demo", "optimiser.lr=1e-2", "why not", "", "", "not finished",
     ]  # fmt: skip
     kept = json.loads((tmp_path / "log.json").read_text())["runs"]
     assert [one["name"] for one in kept] == ["a", "b"] and kept[0]["total"] == 0.9

@@ -20,6 +20,7 @@ from scipy import special
 from dealias.config.validate import checked
 from dealias.data.simulate import SimulateSettings, simulate
 from dealias.errors import DataError, SettingsError
+from dealias.runs.folder import RunFolder
 from dealias.runs.study.sweep.claims import STALE, Claim, Claims
 from dealias.runs.study.sweep.importance import explained, importances
 from dealias.runs.study.sweep.points import counted_point
@@ -27,10 +28,12 @@ from dealias.runs.study.sweep.prune import below_median
 from dealias.runs.study.sweep.run import run_sweep
 from dealias.runs.study.sweep.space import PruneSettings, Space, overrides, read_space
 from dealias.runs.study.sweep.trial import FAILED, FINISHED, PRUNED, REFUSED, Trial
-from dealias.runs.study.sweep.work import LOST, Bench, Sweep
+from dealias.runs.study.sweep.work import LOST, Bench, Sweep, clear
 from dealias.training.stops import Stopped
 
 FORK = get_context("fork")
+NOBODY = 1 << 30
+"""A process number that Linux does not give."""
 LR = {"low": 1e-5, "high": 1e-3, "log": True}
 
 
@@ -182,6 +185,9 @@ def test_the_trial_of_a_worker_that_died_is_taken_over(sweep: Sweep) -> None:
     assert worker.exitcode == -signal.SIGKILL
     left = sweep.records.read(1)
     assert left is not None and not left.ended
+    # what it was begun with stands, whatever would be drawn now
+    left = replace(left, values={**left.values, "optimiser.lr": 5e-4})
+    sweep.records.write(left)
     inherited: dict[int, bool] = {}
 
     def work(sweep: Sweep, trial: Trial, claim: Claim, bench: Bench) -> Trial:
@@ -200,7 +206,7 @@ def test_a_claim_is_one_worker_s_until_it_is_gone(tmp_path: Path) -> None:
     with claim:
         assert claims.take(3) is None
         # a machine that is not this one: its processes cannot be asked, its claim's age can
-        claim.path.write_text(json.dumps({"pid": os.getpid(), "machine": "elsewhere"}))
+        claim.path.write_text(json.dumps({"pid": NOBODY, "machine": "elsewhere"}))
         assert claims.take(3) is None
         old = claim.path.stat().st_mtime - STALE - 1
         os.utime(claim.path, (old, old))
@@ -216,6 +222,18 @@ def test_a_claim_is_one_worker_s_until_it_is_gone(tmp_path: Path) -> None:
     assert claims.take(3) is None
 
 
+def test_of_two_that_see_the_same_claim_free_one_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = Claims(tmp_path)
+    first = claims.take(0)
+    assert first is not None
+    # as if it had looked before the first one's claim was there
+    monkeypatch.setattr(claims, "_newest", lambda number: None)
+    held = first.path.read_text()
+    assert claims.take(0) is None and first.path.read_text() == held
+
+
 def test_a_living_worker_touches_its_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dealias.runs.study.sweep.claims.BEAT", 0.001)
     claim = Claims(tmp_path).take(0)
@@ -228,6 +246,41 @@ def test_a_living_worker_touches_its_claim(tmp_path: Path, monkeypatch: pytest.M
             claim._done.wait(0.001)
         else:
             pytest.fail("nobody touched it")
+
+
+def test_a_trial_that_ended_between_look_and_claim_is_not_done_again(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Claims.take
+
+    def late(self: Claims, number: int) -> Claim | None:
+        sweep.records.write(Trial(number, counted_point(sweep.space, number), FAILED, "odd"))
+        return take(self, number)
+
+    monkeypatch.setattr(Claims, "take", late)
+    found = run_sweep(replace(sweep, trials=2), work=_never)
+    assert [trial.reason for trial in found.trials] == ["odd", "odd"]
+
+
+def test_what_a_worker_on_another_machine_left_is_cleared(tmp_path: Path) -> None:
+    run, claims = RunFolder.create(tmp_path / "0", {}, ""), Claims(tmp_path / "claims")
+    lock = run.path / "lock.json"
+    lock.write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
+    own = claims.take(0)
+    assert own is not None
+    with own:
+        clear(run.path, own)
+        assert lock.exists()
+        own.path.write_text('{"machine": "elsewhere"}')
+        os.utime(own.path, (0, 0))
+        taken = claims.take(0)
+    assert taken is not None
+    clear(run.path, taken)
+    assert not lock.exists() and (run.path / "run.json").exists()
+    # a folder in which nothing was begun would be refused
+    (run.path / "run.json").unlink()
+    clear(run.path, taken)
+    assert not run.path.exists()
 
 
 def test_a_worker_that_was_thought_gone_writes_nothing(sweep: Sweep) -> None:

@@ -19,7 +19,8 @@ from dealias.data.simulate import SimulateSettings, simulate
 from dealias.errors import DiskError
 from dealias.evaluation.scores import read_scores
 from dealias.report.sweep_plot import sweep_figure
-from dealias.runs.study.sweep import tpe, work
+from dealias.runs.search import needs_of
+from dealias.runs.study.sweep import fits, tpe, work
 from dealias.runs.study.sweep.run import Found, run_sweep
 from dealias.runs.study.sweep.space import Space
 from dealias.runs.study.sweep.trial import FAILED, FINISHED, PRUNED, REFUSED, Trial
@@ -130,6 +131,9 @@ def test_what_fails_or_does_not_fit_stays_and_the_rest_goes_on(
     monkeypatch.setattr(work, "train", lambda sweep, folder, *rest: started.append(folder.name))
     kept = straight[0].records.run(0) / "evaluations" / "val" / "scores.json"
     monkeypatch.setattr(work, "scored", lambda *arguments: read_scores(kept))
+    # one policy, where all of them would be counted
+    monkeypatch.setattr(fits, "search", lambda plan, budget, tell: needs_of(
+        plan, [plan.recipe.memory], tell))  # fmt: skip
     said: list[str] = []
     found = by_number(run_sweep(sweep, warn=said.append))
     assert [found[number].state for number in range(4)] == [FINISHED, FAILED, REFUSED, FAILED]
@@ -137,7 +141,7 @@ def test_what_fails_or_does_not_fit_stays_and_the_rest_goes_on(
     assert found[2].reason.startswith("plan ") and found[2].reason.endswith(" > budget 97.7 KiB")
     assert "network.cascades" in found[1].reason and "found 0" in found[1].reason
     assert not sweep.records.run(2).exists()
-    assert any(line == f"trial 2 never started: {found[2].reason}" for line in said)
+    assert any(line == f"trial 2: never started: {found[2].reason}" for line in said)
 
 
 @pytest.mark.parametrize(
@@ -229,16 +233,16 @@ def searched(data: Path, tmp_path: Path) -> Sweep:
         space={"optimiser.lr": {"low": 1e-9, "high": 1.0}, "network.cascades": [1, 2],
                "training.epochs": 3},
     )  # fmt: skip
-    return Sweep("demo", data, tmp_path / "a", (), space, 30, torch.device("cpu"))
+    return Sweep("demo", data, tmp_path / "a", (), space, 24, torch.device("cpu"))
 
 
 def test_tpe_draws_where_trials_were_good_and_goes_on_as_if_uninterrupted(
     searched: Sweep, tmp_path: Path
 ) -> None:
     found = by_number(run_sweep(searched, work=peak))
-    late = [found[number].values["optimiser.lr"] for number in range(10, 30)]
-    # of uniform draws the mean distance is .29 +- .044
-    assert sum(abs(x - 0.3) for x in late) / 20 < 0.2
+    late = [found[number].values["optimiser.lr"] for number in range(10, 24)]
+    # of uniform draws the mean distance is .29 +- .053
+    assert sum(abs(x - 0.3) for x in late) / 14 < 0.18
     assert found[3].values["training.epochs"] == 3
     other = replace(searched, out=tmp_path / "b")
     run_sweep(replace(other, trials=13), work=peak)
@@ -249,15 +253,13 @@ def test_sweeps_on_one_storage_learn_from_each_other(searched: Sweep, tmp_path: 
     import optuna
 
     journal = str(tmp_path / "sweeps.journal")
-    first = replace(searched, storage=journal, trials=15)
+    first = replace(searched, storage=journal, trials=6)
     run_sweep(first, work=peak)
     run_sweep(first, work=peak)
-    other = replace(searched, out=tmp_path / "b", storage=f"sqlite:///{tmp_path}/a.db", trials=1)
-    run_sweep(other, work=peak)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(journal))
     (name,) = optuna.get_all_study_names(storage)
     kept = optuna.load_study(study_name=name, storage=storage).trials
-    assert len(kept) == 15  # each once, however often they are looked at
+    assert len(kept) == 6  # each once, however often they are looked at
     assert sum(one.state.name == "COMPLETE" for one in kept) == sum(
         trial.state == FINISHED for trial in first.records.all()
     )
@@ -275,7 +277,7 @@ def test_sweeps_on_one_storage_learn_from_each_other(searched: Sweep, tmp_path: 
         run_sweep(replace(first, out=tmp_path / "c", trials=1), work=peak)
     finally:
         tpe.Proposals._known = learn  # type: ignore[method-assign]
-    assert seen == [15]
+    assert seen == [6]
 
 
 def test_without_optuna_a_line_says_so(searched: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,9 @@ def sweep(
     does more trials, and started again elsewhere on the same folder shares the work. A trial whose
     plan is over its memory.budget is never started; what fails stays, with its reason.
 
+    A space: {method: grid, space: {optimiser.lr: [1e-4, 1e-3], network.cascades: [4, 6]}}, or
+    {method: tpe, space: {optimiser.lr: {low: 1e-5, high: 1e-3, log: true}}, prune: {}}
+
     Example: dealias study sweep varnet --data data --out sweeps/a --space space.yaml --trials 40
     """
     from dealias.cli.sweep_table import sweep_lines

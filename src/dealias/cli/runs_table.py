@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from dealias.errors import printable
 if TYPE_CHECKING:
     from dealias.runs.log import Entry
 
-LONGEST = 60
+_DRAWN = re.compile(r"\d+\.\d{5,}(?:e[-+]?\d+)?")
+"""Numbers that nobody typed."""
+LONGEST = 80
 """Of a cell; `--json` has all of it."""
 
 
@@ -21,7 +24,8 @@ def runs_lines(entries: Sequence[Entry]) -> Iterator[str]:
     scored = ("total", *cells, "verdict") if cells else ()
     rows = [_row(entry, cells) for entry in entries]
     names = ("run", "from", "changed", "note", *scored, "state")
-    used = [i for i, name in enumerate(names) if name != "note" or any(row[i] for row in rows)]
+    empty = {i for i in range(len(names)) if not any(row[i] for row in rows)}
+    used = [i for i, name in enumerate(names) if not (i in empty and name in ("note", "verdict"))]
     yield from markdown([names[i] for i in used], [[row[i] for i in used] for row in rows])
     protocols = sorted({entry.scores.protocol for entry in entries if entry.scores is not None})
     if protocols:
@@ -33,7 +37,8 @@ def _row(entry: Entry, cells: Sequence[str]) -> list[str]:
     total = "" if entry.scores is None else f"{entry.scores.total:.4f}"
     scored = [total, *(f"{own[name]:.4f}" if name in own else "" for name in cells), entry.verdict]
     state = f"{entry.state}: {entry.reason}" if entry.reason else entry.state
-    before = [entry.name, entry.parent or f"recipe {entry.recipe}", ", ".join(entry.changes)]
+    changes = _DRAWN.sub(lambda found: f"{float(found[0]):.4g}", ", ".join(entry.changes))
+    before = [entry.name, entry.parent or f"recipe {entry.recipe}", changes]
     return [*map(_short, [*before, entry.note]), *(scored if cells else []), _cell(state)]
 
 

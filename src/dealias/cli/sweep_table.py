@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dealias.cli.study_table import markdown
 from dealias.errors import printable
+from dealias.runs.study.sweep.space import said
 
 if TYPE_CHECKING:
     from dealias.runs.study.sweep.run import Found
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 def sweep_lines(found: Found, space: Space, out: Path) -> Iterator[str]:
     """Trials, the best first; what mattered; what to do next."""
-    keys, cells = list(space.varied), sorted({name for one in found.trials for name in one.cells})
+    keys = list(space.varied)
+    cells = sorted({name for trial in found.trials for name in trial.cells})
     names = "trial", *keys, "total", *cells, "epochs", ""
     yield from markdown(names, [_row(trial, keys, cells) for trial in found.trials])
     yield f"SSIM by {found.protocol} on the validation split, the best first"
@@ -34,14 +36,14 @@ def sweep_lines(found: Found, space: Space, out: Path) -> Iterator[str]:
 def _row(trial: Trial, keys: Sequence[str], cells: Sequence[str]) -> list[str]:
     scores = [f"{trial.cells[name]:.4f}" if name in trial.cells else "" for name in cells]
     total = "" if trial.total is None else f"{trial.total:.4f}"
-    said = printable(trial.reason or ("" if trial.total is not None else trial.state))
-    values = [shown(trial.values[key]) for key in keys]
-    return [str(trial.number), *values, total, *scores, str(trial.epochs or ""), said]
+    values = [_shown(trial.values[key]) for key in keys]
+    epochs = str(trial.epochs or "")
+    return [str(trial.number), *values, total, *scores, epochs, printable(trial.outcome)]
 
 
-def shown(value: Any) -> str:
-    """A value of a setting, short: four digits of a number that was drawn."""
-    return f"{value:.4g}" if isinstance(value, float) else printable(value)
+def _shown(value: Any) -> str:
+    """Four digits of a number that was drawn."""
+    return f"{value:.4g}" if isinstance(value, float) else printable(said(value))
 
 
 def _importance_lines(found: Found) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dealias.atomic import replacing
 from dealias.errors import printable
@@ -44,7 +45,7 @@ def sweep_figure(
     """
     shares = {one.key: one.share for one in importances}
     keys = sorted(space.varied, key=lambda key: -shares.get(key, -1.0))
-    columns = min(_COLUMNS, len(keys))
+    columns = 2 if len(keys) == 4 else min(_COLUMNS, len(keys))
     rows = -(-len(keys) // columns)
     figure = Figure(figsize=(_WIDE * columns, _HIGH * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
@@ -92,6 +93,8 @@ def _panel(axes: Axes, key: str, parameter: Parameter, trials: Sequence[Trial]) 
         _name_values(axes, parameter)
     elif parameter.log:
         axes.set_xscale("log")
+    elif parameter.whole:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _quiet(axes)
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from dealias.config.compose import difference
@@ -17,6 +17,7 @@ from dealias.evaluation.scores import Scores, read_scores
 from dealias.runs.folder import FINISHED, LOCK, RUN, SETTINGS, RunFolder, StageFolder, alive
 from dealias.runs.study.scored import SCORES
 from dealias.runs.study.sweep.run import SWEEP
+from dealias.runs.study.sweep.space import overrides
 from dealias.runs.study.sweep.trial import REFUSED, Records
 
 _WITHIN = {"main", "model", "evaluations", "checkpoints", "claims"}
@@ -85,6 +86,7 @@ def read_log(folder: Path) -> tuple[Entry, ...]:
             found.append(_entry(path, folder))
         if (path / SWEEP).is_file():
             found += _never_started(path, folder)
+    found.sort(key=lambda entry: PurePath(entry.name).parts)
     return tuple(_parents_by_name(found, folder))
 
 
@@ -184,7 +186,7 @@ def _never_started(path: Path, folder: Path) -> list[Entry]:
     for trial in records.all():
         run = records.run(trial.number)
         if trial.ended and not (run / RUN).is_file():
-            changes = tuple(f"{key}={value}" for key, value in trial.values.items())
+            changes = tuple(overrides(trial.values))
             name = run.relative_to(folder).as_posix()
             found.append(Entry(name, recipe, None, changes, "", REFUSED, trial.reason))
     return found

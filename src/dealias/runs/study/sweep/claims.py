@@ -47,10 +47,9 @@ class Claim:
     def __exit__(self, *error: object) -> None:
         self._done.set()
         self._beating.join()
-        if not self.lost:
-            # where the disk is full, the claim is free when this process is gone
-            with contextlib.suppress(DiskError):
-                write_json(self.path, {"released": True})
+        # where the disk is full, the claim is free when this process is gone
+        with contextlib.suppress(DiskError):
+            write_json(self.path, {"released": True})
 
     @property
     def lost(self) -> bool:

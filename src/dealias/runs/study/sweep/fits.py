@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from dealias.config.compose import stage_recipes
 from dealias.config.schema import Recipe
 from dealias.engine.precision import allow_tf32
 from dealias.runs.plan import footprint_of
@@ -33,6 +34,9 @@ def over_budget(recipe: Recipe, data: Path, device: torch.device, warn: Warn) ->
     Raises:
         UserError: As for `plan`: the settings or the data cannot be used.
     """
+    own = stage_recipes(recipe).values() if recipe.stages else (recipe,)
+    if all(one.memory.budget is None for one in own):
+        return None
     seen: set[str] = set()
     for one in trainings_in(recipe, data):
         if one.recipe.memory.budget is None or one.counted in seen:

@@ -135,7 +135,7 @@ def _one(sweep: Sweep, claim: Claim, points: _Points, bench: Bench, work: Work) 
         return False
     records.write(trial)
     if trial.reason:
-        bench.warn(f"trial {number} {trial.state}: {trial.reason}")
+        bench.warn(f"trial {number}: {trial.outcome}")
     return True
 
 

@@ -50,6 +50,13 @@ class Trial:
         best = max((total for _, total in self.validations), default=None)
         return best if self.total is None and self.state == PRUNED else self.total
 
+    @property
+    def outcome(self) -> str:
+        """What became of it, in a line; nothing of one that finished."""
+        if self.state in (FINISHED, PRUNED):
+            return self.reason
+        return f"{self.state}: {self.reason}" if self.reason else self.state
+
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
         return {**asdict(self), "validations": [list(one) for one in self.validations]}

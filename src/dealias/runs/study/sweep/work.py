@@ -104,7 +104,7 @@ def run_trial(sweep: Sweep, trial: Trial, claim: Claim, bench: Bench) -> Trial:
         DiskError: It cannot be written.
     """
     folder = sweep.records.run(trial.number)
-    _clear(folder, claim)
+    clear(folder, claim)
     watch = _Watch(sweep, trial, claim, bench.clock)
     try:
         recipe = sweep.settings_of(trial.values)
@@ -129,7 +129,7 @@ def run_trial(sweep: Sweep, trial: Trial, claim: Claim, bench: Bench) -> Trial:
     return _as_trained(found, folder)
 
 
-def _clear(folder: Path, claim: Claim) -> None:
+def clear(folder: Path, claim: Claim) -> None:
     """Remove what a worker that is gone has left behind."""
     if claim.inherited:
         for lock in folder.rglob(LOCK):

@@ -56,6 +56,8 @@ def train(
 
     Example: dealias train --resume runs/a --only experts/brain-x4
 
+    Example: dealias train unet --data data --out runs/c task=anatomy training.batch_size=16
+
     Example: dealias train varnet --data data --out runs/z data.use_val_for_final=true --twin
     """
     from dealias.engine.joining import joined

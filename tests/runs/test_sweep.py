@@ -358,6 +358,8 @@ def test_it_is_given_up_below_the_median_of_the_finished(
     assert below_median(epoch, own, finished, rule) == expected
     more = PruneSettings(startup_trials=4, warmup_epochs=1)
     assert below_median(epoch, own, finished, more) is None
+    longer = PruneSettings(startup_trials=3, warmup_epochs=epoch)
+    assert below_median(epoch, own, finished, longer) is None
 
 
 # --- what mattered ---

@@ -76,9 +76,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 MANY = (
     "smartify_hacker", "smartify_helper", "experiments/smartify_late", "experiments/ej_",
-    "experiments/ensemble2022",
+    "experiments/ensemble2022", "experiments/block_crop", "experiments/geekseek_simple_masks",
 )  # fmt: skip
-"""Recipes of many trainings, all of whose parts others in the suite have as well."""
+"""Recipes of many trainings, or like another's, all of whose parts others in the suite have."""
 
 
 @pytest.mark.parametrize("place", PUBLISHED)

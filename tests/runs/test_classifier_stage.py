@@ -142,7 +142,11 @@ def test_a_run_of_its_own_is_what_another_recipe_names(data: Path, tmp_path: Pat
     # a penalty is no part of what a file says of it
     file = tmp_path / "alone" / "model" / "main.safetensors"
     assert same(load_classifier(file).state_dict(), known.state_dict())
-    assert "brain from knee" in (tmp_path / "alone" / "model" / "card.md").read_text()
+    card = (tmp_path / "alone" / "model" / "card.md").read_text()
+    assert "brain from knee" in card
+    assert "Chosen by protocol `anatomy`." in card
+    start(alone, data, tmp_path / "final", ["data.use_val_for_final=true"], CPU, Hooks())
+    assert "Not at all: trained on" in (tmp_path / "final" / "model" / "card.md").read_text()
     text = f"{PARTS}stages:{EXPERTS}".replace("anatomy: classifier", f"anatomy: {file.parent}")
     recipe = load_recipe(written(tmp_path, text))
     planned(recipe, data)

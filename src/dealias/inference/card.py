@@ -64,6 +64,9 @@ Tells {classes} by the {image} image of each slice, one answer a volume: it choo
 that reconstructs, and makes no image.
 ResNet of {parameters:,} parameters, made with dealias {version}; licence {licence}.
 {provenance}
+## How it was scored
+{protocol}
+
 ## Use
 `bundle.anatomy: FOLDER` in a recipe with experts.
 """
@@ -85,6 +88,7 @@ def classifier_card(header: dict[str, Any], parameters: int) -> str:
         version=header["dealias_version"],
         licence=header.get("licence") or "not stated",
         provenance=_provenance(header.get("provenance")),
+        protocol=_scored(header),
     )
 
 

@@ -131,13 +131,13 @@ def decided(scores_ZK: Tensor) -> int:
     return int(scores_ZK.sum(0).argmax())
 
 
-def save_classifier(path: Path, classifier: Classifier, **facts: Json | str | None) -> Json:
+def save_classifier(path: Path, classifier: Classifier, **facts: object) -> Json:
     """Write a classifier's file, which `bundle.anatomy` of a recipe may name.
 
     Args:
         path: The .safetensors file.
         classifier: The classifier.
-        facts: More of the header: licence, provenance.
+        facts: More of the header: licence, provenance, protocol.
 
     Returns:
         The header that was written.
@@ -155,9 +155,7 @@ def save_classifier(path: Path, classifier: Classifier, **facts: Json | str | No
     return header
 
 
-def save_classifier_folder(
-    folder: Path, classifier: Classifier, **facts: Json | str | None
-) -> None:
+def save_classifier_folder(folder: Path, classifier: Classifier, **facts: object) -> None:
     """Write a classifier as a model folder: weights, card, bundle.json; as `save_classifier`."""
     header = save_classifier(folder / WEIGHTS, classifier, **facts)
     parameters = sum(parameter.numel() for parameter in classifier.parameters())

@@ -8,6 +8,7 @@ from pathlib import Path
 from dealias.config.schema import Recipe
 from dealias.data.remask import example_masks
 from dealias.errors import CheckpointError
+from dealias.evaluation import anatomy
 from dealias.inference.bundle import save_bundle
 from dealias.inference.classifier import Classifier, save_classifier_folder
 from dealias.models.network import Network, Trainable
@@ -58,7 +59,9 @@ def _save_classifier(
     model: Path, network: Trainable, recipe: Recipe, scans: tuple[Scan, ...]
 ) -> None:
     assert isinstance(network, Classifier)
-    save_classifier_folder(model, network)
+    final = recipe.data.use_val_for_final
+    facts = ("trained_on_validation", True) if final else ("protocol", anatomy.NAME)
+    save_classifier_folder(model, network, **dict([facts]))
 
 
 _SAVE = {"reconstruction": _save_network, "anatomy": _save_classifier}

@@ -49,5 +49,7 @@ def test_numbers_and_files_of_the_page_are_true() -> None:
         assert words in text, words
     for name in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", text):
         assert (PAGE.parents[2] / "src" / "dealias" / name).is_file(), name
+    for picture in re.findall(r"\]\((pictures/[^)]+)\)", text):
+        assert (PAGE.parent / picture).is_file(), picture
     for name in re.findall(r"`(docs/[a-z_/-]+\.md)`", text):
         assert (PAGE.parents[2] / name).is_file(), name

@@ -35,7 +35,7 @@ def augmentation_facts(
         scans: Of the training.
         masks: The training's.
         augment: The training's.
-        needs: What the network asks of a cache; of others its maps are of no interest here.
+        needs: The network's.
         seed: The run's.
         progress: Called with the number of slices looked at since the last call.
 
@@ -45,7 +45,7 @@ def augmentation_facts(
     Raises:
         DataError: A scan cannot be read or augmented.
     """
-    samples = Samples(scans, masks, Needs(readout_crop=needs.readout_crop), seed, augment=augment)
+    samples = Samples(scans, masks, augmentation_needs(needs), seed, augment=augment)
     strength = highest(augment.strength)
     found: dict[str, AugmentationFacts] = {}
     for anatomy, places in _places(samples).items():
@@ -67,6 +67,11 @@ def augmentation_facts(
                 interpolation=augment.interpolation,
             )
     return found
+
+
+def augmentation_needs(needs: Needs) -> Needs:
+    """What of a network's needs matters here: rows, which a cache may not have; no maps."""
+    return Needs(readout_crop=needs.readout_crop)
 
 
 def highest(settings: StrengthSettings) -> float:

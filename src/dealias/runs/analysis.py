@@ -15,10 +15,16 @@ import torch
 from dealias.config.compose import recipe_from
 from dealias.config.schema import Recipe
 from dealias.config.strict import read_yaml
+from dealias.data.augment_slices import refuse_masked
 from dealias.data.catalogue import open_data, open_split
+from dealias.data.narrow import refuse_cache
 from dealias.data.remask import validation_mask
 from dealias.errors import DataError, SettingsError
-from dealias.evaluation.augmentation import augmentation_facts, slices_looked_at
+from dealias.evaluation.augmentation import (
+    augmentation_facts,
+    augmentation_needs,
+    slices_looked_at,
+)
 from dealias.evaluation.augmentation_facts import AugmentationFacts
 from dealias.evaluation.inside import Inside, look_inside, one_slice, target_of
 from dealias.evaluation.scores import Scores, read_scores
@@ -121,6 +127,9 @@ def subject_of(source: str | Path, data: Path, device: torch.device) -> Subject:
     model = load_model(source, device)
     scans = open_split(data, recipe.data.val)
     train = open_split(data, recipe.data.train) if recipe.augment.active else ()
+    # said before the long work
+    refuse_cache(train, augmentation_needs(model.reconstructor.needs), recipe.masks, recipe.augment)
+    refuse_masked(train, recipe.augment)
     stage = facts.get("stage")
     cell = _cell_of(str(stage), scans) if stage else None
     if cell is not None:

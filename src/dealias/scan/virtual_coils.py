@@ -7,15 +7,24 @@ can play a part; and for each item alone, so neither can the other items of a ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, PlainValidator
 from torch import Tensor
 
 from dealias.errors import SettingsError
 from dealias.physics.compression import compress_images, gcc, scc
 from dealias.physics.sampling.mask import SamplingMask
+
+
+def _kept(value: Any) -> int | float:
+    """A plain union would name its members in messages."""
+    if type(value) is int and value >= 1:
+        return value
+    if type(value) is float and 0 < value <= 1:
+        return value
+    raise ValueError("a number of coils such as 8, or a share of energy such as 0.95")
 
 
 class CompressionSettings(BaseModel):
@@ -31,14 +40,7 @@ class CompressionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["scc", "gcc"]
-    keep: int | float
-
-    @field_validator("keep")
-    @classmethod
-    def _can_be_kept(cls, keep: float) -> float:
-        if keep < 1 if isinstance(keep, int) else not 0 < keep <= 1:
-            raise ValueError("a number of coils such as 8, or a share of energy such as 0.95")
-        return keep
+    keep: Annotated[int | float, PlainValidator(_kept)]
 
     def coils(self, measured: int) -> int:
         """How many virtual coils of C coils there are, at most."""

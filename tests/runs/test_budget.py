@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,9 +86,39 @@ def test_a_classifier_chooses_as_well(data: Path, tmp_path: Path) -> None:
     more = ["task=anatomy", small, "memory.budget=1GiB", "training.batch_size=4"]
     start("varnet", data, tmp_path / "a", [*SETTINGS, *more], CPU, hooks)
     assert said[0].startswith("memory.budget=1GiB: chose memory.cascades=keep")
-    found, planned = (float(part.split()[0]) for part in said[1].split(": ")[1].split("planned "))
-    assert said[1].count("MiB") == 2
+    found, planned = sizes(said[1])
     assert abs(found / planned - 1) < 0.05
+
+
+STAGES = """
+network: {name: varnet, cascades: 3, channels: 6, pools: 1, sens_channels: 2, sens_pools: 1}
+masks: {kind: snu}
+training: {epochs: 1, threads: 1}
+memory: {budget: 1GiB}
+stages:
+  base: {}
+  tuned: {start: "base:last", freeze: ["cascades.[0-1].*", "sens*"]}
+"""
+
+
+def sizes(line: str) -> tuple[float, float]:
+    """Found and planned, in MiB."""
+    found, planned = re.findall(r"([\d.]+) MiB", line)
+    return float(found), float(planned)
+
+
+def test_each_stage_chooses_by_what_it_trains(data: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "mine.yaml").write_text(STAGES)
+    hooks = replace(Hooks(), say=said.append)
+    start(str(tmp_path / "mine.yaml"), data, tmp_path / "run", [], CPU, hooks)
+    base, tuned = (sizes(line) for line in said if line.startswith("largest sample"))
+    for found, planned in (base, tuned):
+        assert abs(found / planned - 1) < 0.05
+    # two of three cascades keep nothing for a backward pass
+    assert tuned[0] < 0.9 * base[0]
+    facts = json.loads((tmp_path / "run" / "tuned" / "run.json").read_text())
+    assert facts["memory"]["chosen"]["cascades"] == "keep"
 
 
 def test_dropout_draws_the_same_numbers_after_a_rehearsal(data: Path) -> None:

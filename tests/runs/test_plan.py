@@ -12,10 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dealias.config.compose import load_recipe
 from dealias.config.schema import Recipe
 from dealias.data.remask import MaskSettings
+from dealias.engine.count import Count
 from dealias.engine.policies import MemoryPolicy
 from dealias.errors import SettingsError
 from dealias.models.unet import UnetSettings
 from dealias.models.varnet import VarNetSettings
+from dealias.runs.footprint import Footprint
 from dealias.runs.plan import as_overrides, choose_policy, make_plan
 from dealias.runs.schedule import Schedule
 from dealias.runs.size import Size, size_of_text
@@ -31,6 +33,24 @@ def recipe(network: Any = SMALL, **memory: Any) -> Recipe:
     return Recipe(name="small", network=network, masks=masks, memory=MemoryPolicy(**memory))
 
 
+KNOWN: dict[tuple[str, ...], Count] = {}
+
+
+@pytest.fixture
+def counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has counted, the others need not count again."""
+    plain = Footprint.training_count
+
+    def count(self: Footprint, policy: MemoryPolicy) -> Count:
+        key = (self.recipe.network.model_dump_json(), str(self.size),
+               policy.model_dump_json(exclude={"budget"}))  # fmt: skip
+        if key not in KNOWN:
+            KNOWN[key] = plain(self, policy)
+        return KNOWN[key]
+
+    monkeypatch.setattr(Footprint, "training_count", count)
+
+
 class OnMetaAlone(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Fails at the first convolution of real numbers."""
 
@@ -43,11 +63,13 @@ class OnMetaAlone(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def test_the_network_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all operations measured, nothing real is left to do."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    small = recipe(SMALL.model_copy(update={"cascades": 1, "channels": 2}))
+    size = Size(2, (32, 24), (24, 24))
     with pytest.raises(AssertionError, match="a real convolution"), OnMetaAlone():
-        make_plan(recipe(), SIZE, "cpu", 1 << 33)
-    before = make_plan(recipe(), SIZE, "cpu", 1 << 33)
+        make_plan(small, size, "cpu", 1 << 33)
+    before = make_plan(small, size, "cpu", 1 << 33)
     with OnMetaAlone():
-        assert make_plan(recipe(), SIZE, "cpu", 1 << 33) == before
+        assert make_plan(small, size, "cpu", 1 << 33) == before
 
 
 def test_the_network_is_never_called_on_real_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +89,7 @@ def test_the_network_is_never_called_on_real_tensors(monkeypatch: pytest.MonkeyP
     assert all(seen)
 
 
-def test_the_fastest_that_fits_is_chosen() -> None:
+def test_the_fastest_that_fits_is_chosen(counted_once: None) -> None:
     plan = make_plan(recipe(), SIZE, "cpu", 1 << 33)
     assert plan.chosen is not None
     fast = min(need.seconds or 0 for need in plan.needs)
@@ -81,7 +103,7 @@ def test_the_fastest_that_fits_is_chosen() -> None:
         assert chosen.seconds == min(fitting)
 
 
-def test_policies_without_sense_are_left_out() -> None:
+def test_policies_without_sense_are_left_out(counted_once: None) -> None:
     plan = make_plan(recipe(), SIZE, "cpu", 1 << 33)
     kinds = {(need.policy.cascades, need.policy.blocks, need.policy.coils) for need in plan.needs}
     assert ("keep", "keep", None) in kinds
@@ -92,7 +114,7 @@ def test_policies_without_sense_are_left_out() -> None:
     assert {need.policy.coils for need in alone.needs} == {None}
 
 
-def test_single_coils_come_last() -> None:
+def test_single_coils_come_last(counted_once: None) -> None:
     plan = make_plan(recipe(), SIZE, "cpu", 1 << 33)
     assert 1 not in {need.policy.coils for need in plan.needs}
     least = min(need.total for need in plan.needs)
@@ -100,7 +122,7 @@ def test_single_coils_come_last() -> None:
     assert 1 in {need.policy.coils for need in lean.needs}
 
 
-def test_where_nothing_fits_the_largest_network_is_found() -> None:
+def test_where_nothing_fits_the_largest_network_is_found(counted_once: None) -> None:
     least = min(need.total for need in make_plan(recipe(), SIZE, "cpu", 1).needs)
     budget = int(0.9 * least)
     plan = make_plan(recipe(), SIZE, "cpu", budget)
@@ -118,7 +140,7 @@ def test_where_nothing_fits_the_largest_network_is_found() -> None:
     assert own.training.peak == plan.chosen.training.peak
 
 
-def test_nothing_at_all_fits() -> None:
+def test_nothing_at_all_fits(counted_once: None) -> None:
     plan = make_plan(recipe(), SIZE, "cpu", 1000)
     assert plan.chosen is None
     assert plan.overrides == []
@@ -126,7 +148,7 @@ def test_nothing_at_all_fits() -> None:
         choose_policy(recipe(budget="1KiB"), SIZE, CPU)
 
 
-def test_a_device_that_is_not_here_gets_margins_and_no_time() -> None:
+def test_a_device_that_is_not_here_gets_margins_and_no_time(counted_once: None) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     plan, here = (make_plan(recipe(), SIZE, device, 1 << 33) for device in ("cuda", "cpu"))

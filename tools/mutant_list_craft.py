@@ -154,4 +154,32 @@ CRAFT_MUTANTS = [
         "return np.arange(size) - (size - 1) // 2",
         "tests/report/test_inside.py",
     ),
+    Mutant(
+        "frozen-parameters-have-gradients",
+        "src/dealias/runs/footprint.py",
+        "return [one for one in network.parameters() if one.requires_grad]",
+        "return list(network.parameters())",
+        "tests/runs/test_plan_stages.py",
+    ),
+    Mutant(
+        "experts-as-long-as-the-base",
+        "src/dealias/runs/plan_stages.py",
+        "plain.share * plan.chosen.seconds",
+        "plan.chosen.seconds",
+        "tests/runs/test_plan_stages.py",
+    ),
+    Mutant(
+        "two-workers-one-claim",
+        "src/dealias/runs/study/sweep/claims.py",
+        'with path.open("x") as file:',
+        'with path.open("w") as file:',
+        "tests/runs/test_sweep.py",
+    ),
+    Mutant(
+        "chance-matters",
+        "src/dealias/runs/study/sweep/importance.py",
+        "1 - (within / free) / (whole / (count - 1))",
+        "1 - within / whole",
+        "tests/runs/test_sweep.py",
+    ),
 ]

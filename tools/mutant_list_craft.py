@@ -182,4 +182,18 @@ CRAFT_MUTANTS = [
         "1 - within / whole",
         "tests/runs/test_sweep.py",
     ),
+    Mutant(
+        "matrices-of-what-is-not-acs",
+        "src/dealias/scan/virtual_coils.py",
+        "acs_SCHW = kspace_SCHW[..., slice(*mask.acs)].cpu()",
+        "acs_SCHW = kspace_SCHW.cpu()",
+        "tests/scan/test_virtual_coils.py",
+    ),
+    Mutant(
+        "no-lattice-below-the-moved-acs",
+        "src/dealias/physics/sampling/jitter.py",
+        "lines[start:stop] = False if lattice is None else lattice[start:stop]",
+        "lines[start:stop] = False",
+        "tests/physics/test_moved_acs.py",
+    ),
 ]

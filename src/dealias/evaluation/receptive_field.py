@@ -29,7 +29,8 @@ def receptive_field(model: Reconstructor, measurement: Measurement, encoded: int
 
     Returns:
         (H, W) real, in the unit of the image over that of k-space: the root-sum-of-squares over the
-        coils of the centre slice, for the pixel at (H//2, W//2) of the target's grid.
+        coils of the centre slice, for the pixel at (H//2, W//2) of the target's grid. Where coils
+        are compressed these are the virtual coils: SCC's have the same root-sum-of-squares.
     """
     given = measurement.kspace_BSCHW
     kspace_BSCHW = given.detach().clone().requires_grad_()

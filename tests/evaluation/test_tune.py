@@ -59,6 +59,7 @@ def test_every_candidate_of_the_table_can_be_built() -> None:
             assert build_method(f"{method.name}:{spec}") == method.build(**settings)
 
 
+@pytest.mark.slow
 def test_the_command_uses_what_it_chose(data: Path, tmp_path: Path) -> None:
     command = ["reconstruct", "l1-wavelet", str(data / "leaderboard"), "--out", str(tmp_path / "a")]
     command += ["--tune", str(data / "val"), "--protocol", "fastmri"]

@@ -19,9 +19,14 @@ def test_there_are_golden_files() -> None:
     assert "fastmri-varnet" in NAMES
 
 
+LARGE = ("dircn-2022-attention-plain", "dircn-2022-unet-plain")
+"""Variants of networks that take one size alone, and that a large one."""
+
+
 def marked(name: str) -> object:
     """Published sizes take minutes."""
-    return pytest.param(name, marks=pytest.mark.slow) if name.endswith("-published") else name
+    slow = name.endswith("-published") or name in LARGE
+    return pytest.param(name, marks=pytest.mark.slow) if slow else name
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in NAMES])

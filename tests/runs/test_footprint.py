@@ -70,7 +70,7 @@ CONFIGURATIONS = {
                    Size(3, (128, 96), (128, 96))),
 }  # fmt: skip
 FROZEN = {"frozen": ("sensitivity.*", "cascades.[0-1].*")}
-SLOW = ("windows",)
+SLOW = ("windows", "features", "four cascades")
 every = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CONFIGURATIONS],

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,10 +79,25 @@ def check_file(file):
 """What children run instead; it imports next to nothing, so that only a hang takes seconds."""
 
 
-@pytest.mark.parametrize("bad", [["hangs.h5"], ["kills.h5", "m/kills.h5"]])
+class Slow(ProcessPoolExecutor):
+    """Children have died before the next file is handed out."""
+
+    def submit(self, *given: Any, **more: Any) -> Future[Any]:
+        future = super().submit(*given, **more)
+        time.sleep(0.4)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("bad", "pool"),
+    [(["hangs.h5"], ProcessPoolExecutor), (["kills.h5", "m/kills.h5"], ProcessPoolExecutor),
+     (["kills.h5", "m/kills.h5"], Slow)],
+)  # fmt: skip
 def test_a_file_that_kills_or_hangs_its_child_is_a_finding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: list[str]
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: list[str],
+    pool: type[ProcessPoolExecutor],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(inspect, "ProcessPoolExecutor", pool)
     (tmp_path / "check_or_die.py").write_text(CHILD)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "check_or_die", raising=False)

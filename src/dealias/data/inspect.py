@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -105,9 +105,8 @@ def _in_children(files: list[Path], workers: int, progress: Callable[[int], None
     left = list(files)
     while left:
         pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=context)
-        futures = [(file, pool.submit(check_file, file)) for file in left]
         broken = None
-        for file, future in futures:
+        for file, future in _submitted(pool, left):
             try:
                 checked.append(future.result(timeout=TIMEOUT_SECONDS))
                 progress(1)
@@ -122,6 +121,17 @@ def _in_children(files: list[Path], workers: int, progress: Callable[[int], None
             progress(1)
             left.remove(broken)
     return checked
+
+
+def _submitted(pool: ProcessPoolExecutor, files: list[Path]) -> list[tuple[Path, Future[Checked]]]:
+    """What a pool takes: one whose child dies early takes no more, and the rest has another."""
+    futures = []
+    for file in files:
+        try:
+            futures.append((file, pool.submit(check_file, file)))
+        except BrokenProcessPool:
+            break
+    return futures
 
 
 def _alone(file: Path, context: multiprocessing.context.BaseContext) -> list[Checked]:

@@ -169,7 +169,9 @@ def kept_in_half(name: str, coils: int | None) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("entry", "policy"), [pair for pair in some_pairs.args[1] if borders(build(pair[0]))], ids=named
+    ("entry", "policy"),
+    [pair for pair in one_of_each.args[1] if borders(build(pair[0]))],
+    ids=named,
 )
 def test_in_half_precision_too(entry: NetworkEntry, policy: MemoryPolicy) -> None:
     network = build(entry, policy)

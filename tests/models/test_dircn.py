@@ -308,8 +308,8 @@ def results(network: DIRCN) -> list[Tensor]:
     "policy",
     [
         MemoryPolicy(cascades="recompute", blocks="recompute"),
-        MemoryPolicy(cascades="keep_convolutions"),
-        MemoryPolicy(blocks="keep_convolutions"),
+        pytest.param(MemoryPolicy(cascades="keep_convolutions"), marks=pytest.mark.slow),
+        pytest.param(MemoryPolicy(blocks="keep_convolutions"), marks=pytest.mark.slow),
     ],
     ids=["recompute", "keep cascades' convolutions", "keep blocks' convolutions"],
 )

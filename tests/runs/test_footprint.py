@@ -212,6 +212,7 @@ def test_gradients_of_earlier_batches_are_there_from_the_beginning() -> None:
     assert min(use.gradients for use in count.uses) > 0.99 * count.weights
 
 
+@pytest.mark.slow
 def test_seconds_are_of_the_order_of_a_real_step(allocator_peak: type) -> None:
     """Twice or half at most; on a quiet machine it is far closer."""
     config = recipe(sized(channels=16, pools=2)), Size(4, (192, 160), (160, 160))

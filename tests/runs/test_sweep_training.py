@@ -227,7 +227,6 @@ def peak(sweep: Sweep, trial: Trial, *rest: Any) -> Trial:
 
 @pytest.fixture
 def searched(data: Path, tmp_path: Path) -> Sweep:
-    pytest.importorskip("optuna")
     space = space_of(
         method="tpe",
         space={"optimiser.lr": {"low": 1e-9, "high": 1.0}, "network.cascades": [1, 2],

@@ -1,5 +1,8 @@
 """Every recipe whole, on tiny simulated data: train all stages, reconstruct, evaluate, report.
 
+At last it is trained twice more, in two processes: every loss, gradient norm and weight of all
+stages has to be bit-equal (`dealias study repro`).
+
     python tools/recipes.py [NAME ...]
 
 Each recipe is run by the commands that a person would type, with a small network of its own kind
@@ -154,18 +157,23 @@ def run(name: str, folder: Path) -> str:
     }  # fmt: skip
     for command, arguments in steps.items():
         _command(command, arguments)
+    twice = _command("study", ["repro", path, "--data", data, "--steps", 9999, "--device", "cpu"])
     scores = json.loads((place / "scores.json").read_text())
     trainings = len(list(out.rglob("finished.json")))
     images = len(list(recon.rglob("*.h5")))
     size = (out / "report.html").stat().st_size // 1000
-    return f"{trainings} trainings, {images} volumes, SSIM {scores['total']:.4f}, report {size} kB"
+    return (
+        f"{trainings} trainings, {images} volumes, SSIM {scores['total']:.4f}, report {size} kB; "
+        f"{twice.splitlines()[0]}"
+    )
 
 
-def _command(command: str, arguments: list[Any]) -> None:
+def _command(command: str, arguments: list[Any]) -> str:
     done = CliRunner().invoke(app, [command, *map(str, arguments)])
     if done.exit_code:
         raise RuntimeError(f"{command}: exit code {done.exit_code}: {done.exception!r}\n"
                            f"{done.output[-2000:]}")  # fmt: skip
+    return done.stdout
 
 
 def main() -> int:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from dealias.config.compose import load_recipe, recipe_names, stage_recipes, written
+from dealias.cli.cmd_recipes import first_sentence
+from dealias.config.compose import (
+    load_recipe,
+    recipe_names,
+    recipe_path,
+    stage_recipes,
+    written,
+)
 from dealias.config.schema import Recipe
 from dealias.config.strict import write_yaml
 from dealias.data.simulate import SimulateSettings, simulate
@@ -63,6 +70,12 @@ def parameters(network: str) -> int:
 
 
 NETWORKS_OF: dict[str, Recipe] = {}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_begins_with_a_sentence_for_the_list(name: str) -> None:
+    sentence = first_sentence(recipe_path(name).read_text())
+    assert sentence.endswith(".") and sentence.count("(") == sentence.count(")")
 
 
 @pytest.fixture(scope="module")

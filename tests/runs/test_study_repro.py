@@ -24,7 +24,7 @@ from dealias.runs.study.checksum import CHUNK, checksum
 from dealias.runs.study.repro import OPTIMISER, Trace, first_difference, traced
 from dealias.runs.study.watch import DATA, LOSS, Event, Step
 from dealias.scan.scan import Scan
-from dealias.training.job import TrainingJob
+from dealias.training.job import Progress, TrainingJob
 from dealias.training.loop import train
 from dealias.training.losses import LossSettings
 from dealias.training.optimiser import OptimiserSettings
@@ -118,6 +118,15 @@ def test_watching_changes_no_bit_of_the_training(trained: Callable[..., Trace]) 
     assert len(seen.steps) == 4
     for key, value in unseen.state.items():
         np.testing.assert_array_equal(seen.state[key], value, err_msg=key)
+
+
+def test_each_stages_steps_are_counted_and_validations_are_not() -> None:
+    def work(hooks: Hooks) -> None:
+        for step, doing in ((1, "training"), (1, "validating"), (1, "training"), (2, "training")):
+            hooks.progress(Progress(0, 1, step, 2, 0.5, None, doing))
+
+    assert len(traced(work, 99).steps) == 3
+    assert len(traced(work, 2).steps) == 2
 
 
 def test_seeded_dropout_repeats(trained: Callable[..., Trace]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,11 +40,17 @@ def recipes(
             typer.echo(f"# {line}")
         return
     for known in recipe_names():
-        first = recipe_path(known).read_text().splitlines()[0].lstrip("# ")
+        first = first_sentence(recipe_path(known).read_text())
         recipe = load_recipe(known)
         names = f" [{', '.join(recipe.stages)}]" if recipe.stages else ""
         memory = needed(known)
         typer.echo(f"{known:30} {parameters(recipe):>14} {memory:>9}  {first}{names}")
+
+
+def first_sentence(text: str) -> str:
+    """Of the comment that a recipe begins with."""
+    head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return re.split(r"(?<=[.])\s", " ".join(line.lstrip("# ") for line in head), maxsplit=1)[0]
 
 
 def parameters(recipe: Recipe) -> str:

@@ -129,8 +129,8 @@ def traced(
     with Watch(modules) as watch:
 
         def progress(now: Progress) -> None:
-            if now.step == len(found):
-                return  # a validation tells its progress, too
+            if now.doing != "training":
+                return
             found.append(watch.step(now.loss))
             outer.progress(now)
             if len(found) >= steps:

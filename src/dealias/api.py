@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from dealias.data.catalogue import open_data
 from dealias.engine.device import choose_device
 from dealias.inference.bundle import load_model
+from dealias.inference.flips import flips_of
 from dealias.inference.reconstruct import Reconstruction
 from dealias.inference.reconstruct import reconstruct as _reconstruct
 from dealias.metrics.protocol import protocol_named
@@ -64,21 +65,26 @@ def load(model: str | Path, device: str | None = None) -> Reconstructor:
     return load_model(str(model), device=choose_device(device)).reconstructor
 
 
-def reconstruct(model: Reconstructor, scan: Scan, device: str | None = None) -> Reconstruction:
+def reconstruct(
+    model: Reconstructor, scan: Scan, device: str | None = None, flips: str | None = None
+) -> Reconstruction:
     """Reconstruct all slices of a scan under its own sampling mask.
 
     Args:
         model: From `load`, on the same device.
         scan: From `open`.
         device: "cpu", "cuda", or None to choose.
+        flips: "readout", "phase", "both", or several of them: these flips of the measurement are
+            reconstructed as well, and the mean of all passes is the image.
 
     Returns:
         image_ZHW float32 in the data's units, zero_filled_ZHW, and residual_Z.
 
     Raises:
         DataError: The k-space holds NaN or infinity, or there is no mask.
+        SettingsError: Flips that are unknown.
     """
-    return _reconstruct(model, scan, device=choose_device(device))
+    return _reconstruct(model, scan, device=choose_device(device), flips=flips_of(flips))
 
 
 def score(

@@ -13,6 +13,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from dealias import api
 from dealias.classical.iterative import CgSense, ZeroFilled
 from dealias.cli import cmd_reconstruct
 from dealias.cli.cmd_evaluate import show
@@ -287,3 +288,13 @@ def test_the_command_averages(tmp_path: Path, write_kspace: Callable[..., Path])
     more = ["--flips", "readout,both", "--time-limit", "1h"]
     done = CliRunner().invoke(app, ["zero-filled", *command, *more], catch_exceptions=False)
     assert "3 passes averaged (plain, readout, both) in all 1 volumes" in done.stdout
+
+
+def test_the_python_api_takes_the_commands_words(make_scan: Make) -> None:
+    scan = make_scan((1, 4, 40, 36), full=True, cell=Cell("brain", 4))
+    found = api.reconstruct(Slow(), scan, "cpu", "phase,both")
+    wanted = reconstruct(Slow(), scan, flips=("phase", "both"))
+    np.testing.assert_array_equal(found.image_ZHW, wanted.image_ZHW)
+    assert found.flips == ("phase", "both")
+    with pytest.raises(SettingsError, match="'phases'"):
+        api.reconstruct(Slow(), scan, "cpu", "phases")

@@ -150,7 +150,9 @@ def test_an_item_is_what_it_is_alone(kind: str) -> None:
     together = seen(needs(kind, 0.95), kspace_ZCHW=loud).kspace_BSCHW
     for item in range(2):
         alone = seen(needs(kind, 0.95), kspace_ZCHW=loud[item : item + 1]).kspace_BSCHW[0]
-        assert torch.equal(together[item, :, : alone.shape[1]], alone)
+        # products of other shapes may round otherwise
+        off = (together[item, :, : alone.shape[1]] - alone).abs().max()
+        assert off < 1e-14 * alone.abs().max()
         assert not together[item, :, alone.shape[1] :].any()
 
 

@@ -93,11 +93,19 @@ def power_of_two(peak: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(peak), -exponent)
 
 
+def along_readout(kspace: Tensor) -> Tensor:
+    """k-space (..., H, W) to an image along the readout; bits depend on the column alone.
+
+    MKL rounds columns of a strided tensor differently from contiguous ones on some processors, and
+    whether torch copies them depends on how many coils, slices and items there are.
+    """
+    return ifft(kspace.mT.contiguous(), (-1,)).mT
+
+
 def to_hybrid(kspace_CHW: Array, rows: Rows) -> tuple[Array, Array]:
     """One slice as a cache keeps it.
 
-    The same transform of the same layout as in `measure`; columns do not mix, so masking them
-    before or after makes no difference in any bit.
+    Columns do not mix, so masking them before or after makes no difference in any bit.
 
     Args:
         kspace_CHW: complex64, full or masked by lines, centred.
@@ -108,7 +116,7 @@ def to_hybrid(kspace_CHW: Array, rows: Rows) -> tuple[Array, Array]:
     """
     peaks_W = np.maximum(np.abs(kspace_CHW.real), np.abs(kspace_CHW.imag)).max((0, 1))
     scale = power_of_two(torch.from_numpy(peaks_W).amax())
-    image_CHW = ifft(torch.from_numpy(kspace_CHW)[None, None] * scale, (-2,))[0, 0]
+    image_CHW = along_readout(torch.from_numpy(kspace_CHW) * scale)
     return np.ascontiguousarray(image_CHW[:, slice(*rows)].numpy()), peaks_W
 
 

@@ -20,7 +20,13 @@ from dealias.physics.grappa import filled_or_zero_filled
 from dealias.physics.readout import centre_crop_or_pad, row_window
 from dealias.physics.sampling.mask import Bools, SamplingMask
 from dealias.physics.sense import Sense
-from dealias.scan.hybrid import Hybrid, power_of_two, refuse_planes, refuse_unless_kept
+from dealias.scan.hybrid import (
+    Hybrid,
+    along_readout,
+    power_of_two,
+    refuse_planes,
+    refuse_unless_kept,
+)
 from dealias.scan.virtual_coils import CompressionSettings, with_virtual_coils
 
 CROP = 0.8
@@ -202,11 +208,10 @@ def measure(
     rows = (start - first, stop - first)
     if hybrid is not None:
         scale_B, factor_BS = hybrid.scales(mask[:, 0, 0, 0])
-        kspace = _coil_by_coil(kspace_BSCHW, mask, factor_BS, (), rows)
+        kspace = _coil_by_coil(kspace_BSCHW, mask, factor_BS, False, rows)
     else:
         scale_B = power_of_two(_peak(kspace_BSCHW, mask))
-        transformed = (-2,) if axes == (-1,) else ()
-        kspace = _coil_by_coil(kspace_BSCHW, mask, scale_B[:, None], transformed, rows)
+        kspace = _coil_by_coil(kspace_BSCHW, mask, scale_B[:, None], axes == (-1,), rows)
     sens_BSCHW = sens_BSCHW[..., start:stop, :] if sens_BSCHW is not None else None
     if needs.compression is not None:
         kspace, sens_BSCHW = with_virtual_coils(kspace, sens_BSCHW, masks, axes, needs.compression)
@@ -263,16 +268,16 @@ def _peak(kspace_BSCHW: Tensor, mask_B11HW: Tensor) -> Tensor:
 
 
 def _coil_by_coil(
-    kspace_BSCHW: Tensor, mask_B11HW: Tensor, factor_BS: Tensor, axes: tuple[int, ...],
+    kspace_BSCHW: Tensor, mask_B11HW: Tensor, factor_BS: Tensor, transform: bool,
     rows: tuple[int, int],
 ) -> Tensor:  # fmt: skip
-    """Mask, scale, transform over `axes` and crop, holding one coil beside what comes out."""
+    """Mask, scale, transform the readout and crop, holding one coil beside what comes out."""
     zero = torch.zeros((), dtype=kspace_BSCHW.dtype, device=kspace_BSCHW.device)
     shape = kspace_BSCHW.shape
     out = kspace_BSCHW.new_empty((*shape[:3], rows[1] - rows[0], shape[-1]))
     for number, coil in enumerate(kspace_BSCHW.unbind(2)):
         scaled = torch.where(mask_B11HW[:, :, 0], coil, zero) * factor_BS[..., None, None]
-        image = ifft(scaled, axes) if axes else scaled
+        image = along_readout(scaled) if transform else scaled
         out[:, :, number] = image[..., rows[0] : rows[1], :]
     return out
 

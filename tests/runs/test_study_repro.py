@@ -64,6 +64,18 @@ class NoisyGradient(torch.autograd.Function):
         return gradient * (1 + chance())
 
 
+class NoGradient(torch.autograd.Function):
+    """Says that its input has no part in what follows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> None:
+        return None
+
+
 def wrap(network: Network, name: str, then: Callable[[Any], Any]) -> None:
     parent, _, own = name.rpartition(".")
     holder = network.get_submodule(parent)
@@ -139,6 +151,15 @@ def test_seeded_dropout_repeats(trained: Callable[..., Trace]) -> None:
     assert len({step.weights for step in one.steps}) == 2
     found = first_difference(one, trained(plant, steps=1, seed=1))
     assert found is not None and found.step == 1
+
+
+def test_a_gradient_that_is_not_there_is_passed_over(trained: Callable[..., Trace]) -> None:
+    def plant(network: Network) -> None:
+        relu = nn.ReLU()
+        wrap(network, PLACE, lambda x: x + NoGradient.apply(relu(x)))  # type: ignore[no-untyped-call]
+
+    one, other = trained(plant), trained(plant)
+    assert len(one.steps) == 2 and first_difference(one, other) is None
 
 
 def test_a_module_of_no_seed_is_named_and_so_is_its_step(trained: Callable[..., Trace]) -> None:

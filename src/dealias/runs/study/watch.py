@@ -189,9 +189,13 @@ class Watch:
         if known is not None and known.tensor() is tensor:
             return known
         use = self._uses[id(tensor)] = _Use(weakref.ref(tensor))
-        tensor.register_hook(  # type: ignore[no-untyped-call]
-            lambda gradient: self._tell(use.blamed, what, gradient)
-        )
+
+        def tell(gradient: Tensor | None) -> None:
+            # a function of our own may say that there is none
+            if gradient is not None:
+                self._tell(use.blamed, what, gradient)
+
+        tensor.register_hook(tell)  # type: ignore[no-untyped-call]
         return use
 
     def _tell(self, module: str, what: str, tensor: Tensor) -> None:

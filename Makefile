@@ -53,7 +53,7 @@ docs: $(STAMP)
 	$(BIN)/python tools/recipe_needs.py
 	$(BIN)/python tools/recipes_page.py
 
-# every recipe whole, with small networks on tiny simulated data
+# every recipe whole, with small networks on tiny simulated data, and trained twice more bit by bit
 recipes: $(STAMP)
 	$(BIN)/python tools/recipes.py $(ARGS)
 

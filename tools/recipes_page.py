@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from dealias.cli.cmd_recipes import first_sentence
 from dealias.config.compose import load_recipe, recipe_names, recipe_path
 from dealias.runs.needs import BUDGET, SHAPES, recipe_needs
 from dealias.sizes import said_memory
@@ -21,7 +22,7 @@ INTRO = """# Recipes and techniques
 What teams of the SNU fastMRI challenge and the papers around it did, and where it is here; what
 they dropped stands here with their reason. Scores are theirs, on the challenge's data; none of the
 recipes was trained by us at full size. `make recipes` runs every recipe whole on tiny simulated
-data. Made by `tools/recipes_page.py` (`make docs`) from `tools/techniques.yaml`.
+data, and trains it twice more to see that every bit is the same. Made by `tools/recipes_page.py` (`make docs`) from `tools/techniques.yaml`.
 
 "In" is yes, part, **no**, or "other" where we do something else on purpose.
 """
@@ -69,7 +70,7 @@ def _row(row: Row) -> str:
 
 def _recipes() -> Iterator[str]:
     for name in recipe_names():
-        first = recipe_path(name).read_text().splitlines()[0].lstrip("# ")
+        first = first_sentence(recipe_path(name).read_text())
         stages = ", ".join(load_recipe(name).stages) or "one training"
         yield f"| [`{name}`](../src/dealias/recipes/{name}.yaml) | {first} | {stages} |"
 

@@ -155,15 +155,18 @@ def run(name: str, folder: Path) -> str:
                      "--json", place / "scores.json", "--out", out / "evaluations" / "test"],
         "report": [out],
     }  # fmt: skip
+    began = time.monotonic()
     for command, arguments in steps.items():
         _command(command, arguments)
+    seconds = time.monotonic() - began
     twice = _command("study", ["repro", path, "--data", data, "--steps", 9999, "--device", "cpu"])
     scores = json.loads((place / "scores.json").read_text())
     trainings = len(list(out.rglob("finished.json")))
     images = len(list(recon.rglob("*.h5")))
     size = (out / "report.html").stat().st_size // 1000
     return (
-        f"{trainings} trainings, {images} volumes, SSIM {scores['total']:.4f}, report {size} kB; "
+        f"{seconds:5.0f} s  {trainings} trainings, {images} volumes, "
+        f"SSIM {scores['total']:.4f}, report {size} kB; "
         f"{twice.splitlines()[0]}"
     )
 
@@ -184,13 +187,12 @@ def main() -> int:
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            began = time.monotonic()
             try:
                 found = run(name, Path(folder))
             except RuntimeError as error:
                 failed.append(name)
                 found = f"FAILED: {error}"
-            print(f"{name:32} {time.monotonic() - began:5.0f} s  {found}", flush=True)
+            print(f"{name:32} {found}", flush=True)
     print(f"{len(names) - len(failed)} of {len(names)} recipes ran whole, on simulated data")
     return 1 if failed else 0
 

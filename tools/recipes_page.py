@@ -22,7 +22,8 @@ INTRO = """# Recipes and techniques
 What teams of the SNU fastMRI challenge and the papers around it did, and where it is here; what
 they dropped stands here with their reason. Scores are theirs, on the challenge's data; none of the
 recipes was trained by us at full size. `make recipes` runs every recipe whole on tiny simulated
-data, and trains it twice more to see that every bit is the same. Made by `tools/recipes_page.py` (`make docs`) from `tools/techniques.yaml`.
+data, and trains it twice more to see that every bit is the same. Made by `tools/recipes_page.py`
+(`make docs`) from `tools/techniques.yaml`.
 
 "In" is yes, part, **no**, or "other" where we do something else on purpose.
 """

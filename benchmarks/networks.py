@@ -122,6 +122,9 @@ def apply(policy: MemoryPolicy, network: nn.Module) -> bool:
 def chosen(script: str, source: Path, name: str) -> Any:
     """The case of that name, of a script that the published code can be imported for."""
     sys.path.insert(0, str(source))
+    # it may bring its own fork of a package that is loaded already
+    for module in [one for one in sys.modules if (source / one.partition(".")[0]).is_dir()]:
+        del sys.modules[module]
     cases: Sequence[Any] = runpy.run_path(script)["cases"]()
     return {one.name: one for one in cases}[name]
 

@@ -36,9 +36,9 @@ MUTANTS = [
     ),
     Mutant(
         "swapped-axes",
-        "src/dealias/scan/measurement.py",
-        "transformed = (-2,) if axes == (-1,) else ()",
-        "transformed = (-1,) if axes == (-1,) else ()",
+        "src/dealias/scan/hybrid.py",
+        "ifft(kspace.mT.contiguous(), (-1,)).mT",
+        "ifft(kspace, (-1,))",
         PHYSICS,
     ),
     Mutant(

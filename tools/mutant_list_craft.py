@@ -196,4 +196,26 @@ CRAFT_MUTANTS = [
         "lines[start:stop] = False",
         "tests/physics/test_moved_acs.py",
     ),
+    Mutant(
+        "stages-counted-as-one",
+        "src/dealias/runs/study/repro.py",
+        'if now.doing != "training":',
+        "if now.step == len(found):",
+        "tests/runs/test_study_repro.py::"
+        "test_each_stages_steps_are_counted_and_validations_are_not",
+    ),
+    Mutant(
+        "a-gradient-that-is-not-there",
+        "src/dealias/runs/study/watch.py",
+        "if gradient is not None:",
+        "if True:",
+        "tests/runs/test_study_repro.py::test_a_gradient_that_is_not_there_is_passed_over",
+    ),
+    Mutant(
+        "words-for-flips-unread",
+        "src/dealias/api.py",
+        "flips=flips_of(flips)",
+        "flips=flips_of(None)",
+        "tests/inference/test_flips.py",
+    ),
 ]

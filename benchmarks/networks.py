@@ -121,9 +121,10 @@ def apply(policy: MemoryPolicy, network: nn.Module) -> bool:
 
 def chosen(script: str, source: Path, name: str) -> Any:
     """The case of that name, of a script that the published code can be imported for."""
-    sys.path.insert(0, str(source))
-    # it may bring its own fork of a package that is loaded already
-    for module in [one for one in sys.modules if (source / one.partition(".")[0]).is_dir()]:
+    # in place of this folder, which has a module of a name that published code has too
+    sys.path[0] = str(source)
+    # many bring a fork of it under its name, and record has loaded the package
+    for module in [one for one in sys.modules if one.partition(".")[0] == "fastmri"]:
         del sys.modules[module]
     cases: Sequence[Any] = runpy.run_path(script)["cases"]()
     return {one.name: one for one in cases}[name]
@@ -141,11 +142,13 @@ def serve(arguments: argparse.Namespace) -> None:
     """After one step that warms, a step of the published code for each line, and its seconds."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    # published code prints what it likes
+    answers, sys.stdout = sys.stdout, sys.stderr
     network, call = published(*given(arguments))
     once = partial(step, call, network, arguments.serve)
     once()
     for _ in sys.stdin:
-        print(json.dumps(timed(once, CPU)), flush=True)
+        print(json.dumps(timed(once, CPU)), file=answers, flush=True)
 
 
 def main() -> None:

@@ -72,7 +72,7 @@ CONFIGURATIONS = Table(
         _of("promptmr-1", 81_371_645, "PromptMR's code, one slice", "promptmr", slices=1),
         _of("promptmr-fastmri", 79_643_645, "PromptMR's fastMRI script", "promptmr",
             slices=3, reduction=None),
-        _of("promptmr-sungsimdang", 17_006_711, "Team Sungsimdang, SNU fastMRI challenge 2025",
+        _of("promptmr-sungsimdang", 17_006_711, "Team Sungsimdang, SNU fastMRI challenge 2024",
             "promptmr", cascades=6, slices=1, features=[32, 48, 64, 80],
             prompt_channels=[16, 32, 48], sens_features=[16, 24, 32, 40],
             sens_prompt_channels=[8, 16, 24], prompt_size=[32, 16, 8]),

@@ -121,11 +121,7 @@ def apply(policy: MemoryPolicy, network: nn.Module) -> bool:
 
 def chosen(script: str, source: Path, name: str) -> Any:
     """The case of that name, of a script that the published code can be imported for."""
-    # in place of this folder, which has a module of a name that published code has too
-    sys.path[0] = str(source)
-    # many bring a fork of it under its name, and record has loaded the package
-    for module in [one for one in sys.modules if one.partition(".")[0] == "fastmri"]:
-        del sys.modules[module]
+    sys.path.insert(0, str(source))
     cases: Sequence[Any] = runpy.run_path(script)["cases"]()
     return {one.name: one for one in cases}[name]
 
@@ -200,6 +196,9 @@ def options() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # many bring a fork of it under its name, and what is imported above has loaded the package
+    for module in [one for one in sys.modules if one.partition(".")[0] == "fastmri"]:
+        del sys.modules[module]
     if "--serve" in sys.argv:
         serve(options().parse_args())
     else:

@@ -53,5 +53,9 @@ def test_a_recipe_says_what_it_needs() -> None:
     assert known[1].training[0] < known[0].training[0]
     assert needs("sungsimdang_promptmr", ["training.epochs=2"]) == ["needs: see dealias plan"]
     assert "4 trainings of 30 epochs" in needs("smartify_hacker", [])[2]
-    assert needed("sungsimdang_promptmr") == said_memory(max(one.most for one in known))
-    assert needed("mine") == ""
+    memory, work = needed("sungsimdang_promptmr")
+    assert memory == said_memory(max(one.most for one in known))
+    # with six of seven cascades frozen a step takes less than one of all six
+    base, seventh = (one.training_flops / 1e12 for one in known)
+    assert seventh < base == pytest.approx(float(work), rel=0.01)
+    assert needed("mine") == ("", "")

@@ -87,13 +87,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-MANY = (
-    "smartify_hacker", "smartify_helper", "experiments/smartify_late", "experiments/ej_",
-    "experiments/ensemble2022", "experiments/block_crop", "experiments/geekseek_simple_masks",
-)  # fmt: skip
-"""Recipes of many trainings, or like another's, all of whose parts others in the suite have."""
-
-
 @pytest.mark.parametrize("place", PUBLISHED)
 def test_sizes_are_the_published_ones(place: str) -> None:
     name, _, stage = place.rpartition("/") if place not in recipe_names() else (place, "", "")
@@ -151,10 +144,7 @@ def test_six_cascades_are_frozen_with_all_that_they_share() -> None:
     assert all(name.startswith("cascades.6.") for name in free)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(one, marks=[pytest.mark.slow] * one.startswith(MANY)) for one in recipe_names()],
-)
+@pytest.mark.parametrize("name", recipe_names())
 def test_a_small_form_trains_every_stage(name: str, data: Path, tmp_path: Path) -> None:
     recipe = tiny(load_recipe(name), *SMALL)
     path = tmp_path / "small.yaml"

@@ -145,6 +145,22 @@ def test_scales_add_what_they_weigh() -> None:
     assert torch.allclose(network(x, weights), wanted)
 
 
+def test_an_image_costs_only_the_scales_that_have_weight() -> None:
+    torch.manual_seed(0)
+    network = HybridScales(2, Sizes(4, 2, 2), (1, 2, 4)).double()
+    x = torch.randn(2, 2, 16, 16, dtype=torch.float64)
+    weights = torch.tensor([[0.0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    ran: list[str] = []
+    for name, scale in network.scales.items():
+        scale.register_forward_hook(lambda *_, name=name: ran.append(name))
+    trained = network(x, weights).detach()
+    assert ran == ["1", "2", "4"]
+    ran.clear()
+    with torch.no_grad():
+        assert torch.equal(network(x, weights), trained)
+    assert ran == ["2", "4"]
+
+
 def test_scale_one_can_add_a_little_and_take_away() -> None:
     """As it was tried it ends in normalisation and ReLU: never below 0, and always of one size."""
     torch.manual_seed(0)

@@ -140,10 +140,15 @@ class HybridScales(nn.Module):
         self.memory_format = torch.channels_last
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """(N, 2, H, W) to the same; weights are (N, scales)."""
+        """(N, 2, H, W) to the same; weights are (N, scales).
+
+        Without gradients, a scale that has no weight is not computed; with them it is, since what
+        it would have added is what its weight learns from.
+        """
         seen = laid_out(x[:, : self.in_out], self.memory_format)
         out = seen
         shares = weights.to(x.dtype)[:, :, None, None, None].unbind(1)
         for scale, share in zip(self.scales.values(), shares, strict=True):
-            out = out + share * scale(seen)
+            if torch.is_grad_enabled() or share.is_meta or share.any():
+                out = out + share * scale(seen)
         return F.pad(out, (0, 0, 0, 0, 0, x.shape[1] - self.in_out))

@@ -14,7 +14,7 @@ from dealias.config.compose import load_recipe
 from dealias.config.strict import read_yaml, write_yaml
 from dealias.data.catalogue import open_data, open_split
 from dealias.data.simulate import SimulateSettings, simulate
-from dealias.errors import CheckpointError, UserError
+from dealias.errors import CheckpointError, SettingsError, UserError
 from dealias.inference.bundle import load_model
 from dealias.inference.classifier import load_classifier
 from dealias.inference.reconstruct import reconstruct
@@ -22,6 +22,8 @@ from dealias.inference.routing import RoutedExperts
 from dealias.report.page import write_report
 from dealias.runs.jobs import planned
 from dealias.runs.rehearsal import rehearse
+from dealias.runs.study.scored import scores_of
+from dealias.runs.study.series import AS_IT_IS, Arm, Study, run_study
 from dealias.runs.train import Hooks, resume, start
 from shared import same
 
@@ -154,6 +156,12 @@ def test_a_run_of_its_own_is_what_another_recipe_names(data: Path, tmp_path: Pat
         resume(tmp_path / "alone", None, ["classifier.image=grappa"], CPU, Hooks())
     with pytest.raises(CheckpointError, match=r"another task \(anatomy to reconstruction\)"):
         resume(tmp_path / "alone", None, ["task=reconstruction"], CPU, Hooks())
+    # where images are compared it is told so before anything is trained
+    with pytest.raises(SettingsError, match="task: found anatomy; expected reconstruction"):
+        scores_of(tmp_path / "alone", None, None)
+    alone = written(tmp_path, f"{PARTS}task: anatomy\n")
+    with pytest.raises(SettingsError, match="task: found anatomy; expected reconstruction"):
+        run_study(Study(alone, data, tmp_path / "study", (), 2, CPU), [Arm(AS_IT_IS)])
 
 
 @pytest.mark.parametrize(

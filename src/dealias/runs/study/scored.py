@@ -96,12 +96,24 @@ def judged_by(recipe: Recipe) -> Recipe:
     return list(stage_recipes(recipe).values())[-1] if recipe.stages else recipe
 
 
-def refuse_final(recipe: Recipe) -> None:
-    """A final run cannot be judged by the validation scans that it was trained on.
+def refuse_classifier(recipe: Recipe) -> None:
+    """What a run ends in has to make images.
 
     Raises:
-        SettingsError: It is one, or a stage of it is.
+        SettingsError: It is a classifier.
     """
+    if recipe.bundle is None and judged_by(recipe).task == "anatomy":
+        do = "a classifier's own validation is in its report"
+        raise SettingsError("task", "anatomy", "reconstruction, whose images are scored", do)
+
+
+def refuse_unscored(recipe: Recipe) -> None:
+    """Nor can a final run be judged by the validation scans that it was trained on.
+
+    Raises:
+        SettingsError: It is one, or a stage of it is; or it is a classifier.
+    """
+    refuse_classifier(recipe)
     for own in (stage_recipes(recipe) or {"": recipe}).values():
         if own.data.use_val_for_final:
             do = "leave it out: studies score on the validation scans"
@@ -109,7 +121,9 @@ def refuse_final(recipe: Recipe) -> None:
 
 
 def _of_run(path: Path, data: Path | None, protocol: str | None, device: torch.device) -> Scores:
-    recipe = judged_by(run_recipe(path))
+    whole = run_recipe(path)
+    refuse_classifier(whole)
+    recipe = judged_by(whole)
     if data is not None:
         own = {} if protocol is None else {"protocol": protocol_named(protocol).name}
         return model_scores(path, open_data(data), recipe.model_copy(update=own), device)

@@ -31,7 +31,7 @@ from dealias.runs.study.scored import (
     SCORES,
     judged_by,
     model_scores,
-    refuse_final,
+    refuse_unscored,
     run_recipe,
 )
 from dealias.runs.train import resume, start
@@ -127,7 +127,7 @@ def run_study(
     # all of them before the first one trains
     for arm, seed in runs:
         settings = study.settings_of(arm, seed)
-        refuse_final(settings)
+        refuse_unscored(settings)
         refuse_other_settings(study.folder(arm, seed), settings)
     judge = judged_by(study.settings)
     scans = open_split(study.data, judge.data.val)

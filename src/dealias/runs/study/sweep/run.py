@@ -15,7 +15,7 @@ from dealias.config.schema import Recipe
 from dealias.data.catalogue import open_split
 from dealias.errors import DataError, SettingsError
 from dealias.runs.study.clock import Clock, Done
-from dealias.runs.study.scored import judged_by, refuse_final
+from dealias.runs.study.scored import judged_by, refuse_unscored
 from dealias.runs.study.series import data_digest
 from dealias.runs.study.sweep.claims import Claim, Claims
 from dealias.runs.study.sweep.importance import Importance, importances
@@ -171,7 +171,7 @@ def _begin(sweep: Sweep) -> tuple[Recipe, str]:
         do = "leave --storage out: the trials of this method are counted"
         raise SettingsError("--storage", f"method: {space.method}", "method: tpe", do)
     recipe = load_recipe(sweep.recipe, list(sweep.overrides))
-    refuse_final(recipe)
+    refuse_unscored(recipe)
     if recipe.stages and space.prune is not None:
         raise SettingsError("prune", "a recipe with stages", "a single training", "leave it out")
     sweep.settings_of({key: one.first for key, one in space.space.items()})

@@ -53,9 +53,12 @@ def test_a_recipe_says_what_it_needs() -> None:
     assert known[1].training[0] < known[0].training[0]
     assert needs("sungsimdang_promptmr", ["training.epochs=2"]) == ["needs: see dealias plan"]
     assert "4 trainings of 30 epochs" in needs("smartify_hacker", [])[2]
-    memory, work = needed("sungsimdang_promptmr")
+    count, memory, work = needed("sungsimdang_promptmr")
+    assert count == f"{known[0].parameters / 1e6:.2f} - {known[1].parameters / 1e6:.2f}"
+    # a classifier has parameters as well: torchvision's ResNet-50 of one channel and two classes
+    assert needed("smartify_experts")[0].endswith(" - 23.51")
     assert memory == said_memory(max(one.most for one in known))
     # with six of seven cascades frozen a step takes less than one of all six
     base, seventh = (one.training_flops / 1e12 for one in known)
     assert seventh < base == pytest.approx(float(work), rel=0.01)
-    assert needed("mine") == ("", "")
+    assert needed("mine") == ("", "", "")

@@ -47,36 +47,14 @@ def recipes(
         first = first_sentence(recipe_path(known).read_text())
         recipe = load_recipe(known)
         names = f" [{', '.join(recipe.stages)}]" if recipe.stages else ""
-        memory, work = needed(known)
-        typer.echo(f"{known:33} {parameters(recipe):>15} {memory:>9} {work:>6}  {first}{names}")
+        count, memory, work = needed(known)
+        typer.echo(f"{known:33} {count:>15} {memory:>9} {work:>6}  {first}{names}")
 
 
 def first_sentence(text: str) -> str:
     """Of the comment that a recipe begins with."""
     head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     return re.split(r"(?<=[.])\s", " ".join(line.lstrip("# ") for line in head), maxsplit=1)[0]
-
-
-def parameters(recipe: Recipe) -> str:
-    """Of its networks, in millions; from - to where its stages' differ.
-
-    Raises:
-        SettingsError: A stage sets what is unknown or out of range.
-    """
-    from dealias.config.compose import stage_recipes
-    from dealias.models.configurations import CONFIGURATIONS
-    from dealias.runs.ready import network_without_values
-
-    # building a large network takes half a second, and most are known
-    known = {one.settings.model_dump_json(): one.parameters for one in CONFIGURATIONS}
-    found = []
-    for own in list(stage_recipes(recipe).values()) or [recipe]:
-        network = own.network.model_dump_json()
-        if network not in known:
-            built = network_without_values(own).parameters()
-            known[network] = sum(weights.numel() for weights in built)
-        found.append(known[network])
-    return " - ".join(f"{count / 1e6:.2f}" for count in dict.fromkeys((min(found), max(found))))
 
 
 def sources(name: str, overrides: list[str]) -> str:
@@ -119,16 +97,21 @@ def stages(recipe: Recipe) -> list[str]:
     return lines
 
 
-def needed(name: str) -> tuple[str, str]:
-    """Most memory and most TFLOP of a step of a recipe's trainings; "" if they were not counted."""
+def needed(name: str) -> tuple[str, str, str]:
+    """Millions of parameters, memory, TFLOP of a step of a recipe's largest training.
+
+    From - to where its stages' networks differ; "" if they were not counted.
+    """
     from dealias.runs.needs import recipe_needs
     from dealias.sizes import said_memory
 
     stages = recipe_needs().get(name, ())
     if not stages:
-        return "", ""
+        return "", "", ""
+    counts = sorted({one.parameters for one in stages})
+    count = " - ".join(f"{one / 1e6:.2f}" for one in dict.fromkeys((counts[0], counts[-1])))
     work = max(one.training_flops for one in stages) / 1e12
-    return said_memory(max(one.most for one in stages)), f"{work:.3g}"
+    return count, said_memory(max(one.most for one in stages)), f"{work:.3g}"
 
 
 def needs(name: str, overrides: list[str]) -> list[str]:

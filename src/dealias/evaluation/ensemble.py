@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,6 +45,9 @@ def fitted_weights(products_NN: Floats) -> tuple[float, ...]:
     Returns:
         A weight for each member; equal ones where no member has an error.
     """
+    # a quarter of a second, which every other command would pay as well
+    import scipy.optimize
+
     count = len(products_NN)
     values, vectors = np.linalg.eigh(products_NN)
     largest = values.max()

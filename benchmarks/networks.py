@@ -108,7 +108,8 @@ def both(case: Any, kspace: Tensor) -> dict[str, tuple[nn.Module, Call]]:
         def call(network: Any = network) -> Tensor:
             masks = [mask] * len(kspace)
             maps = maps_for(network.needs, kspace, masks)
-            m = measure(kspace, masks, tuple(kspace.shape[-2:]), network.needs, maps)
+            target = case.target or tuple(kspace.shape[-2:])
+            m = measure(kspace, masks, target, network.needs, maps)
             return m.window(network(m).image_BHW)
 
         rows[name] = (network, call)

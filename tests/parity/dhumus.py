@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ def call(network: nn.Module, kspace: Tensor, mask: SamplingMask) -> Tensor:
     return image[:, top : top + height, left : left + width]
 
 
+@cache
 def apart(height: int, width: int, side: int, shift: int) -> Tensor:
     """0 where two pixels of a window were as far apart before the roll, else -inf: (K, T, T)."""
     windows = []

@@ -21,7 +21,30 @@ def rss(x: Tensor, coil_axis: int) -> Tensor:
     Returns:
         Real, >= 0, without the coil axis.
     """
-    return torch.linalg.vector_norm(x, dim=coil_axis)
+    out: Tensor = _Rss.apply(x, coil_axis)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Rss(torch.autograd.Function):
+    """What torch.linalg.vector_norm gives, which takes 25 times as long for coils of a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, coil_axis: int) -> Tensor:
+        ctx.axis = coil_axis
+        parts = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x.unsqueeze(-1)
+        first, *others = parts.unbind(coil_axis if coil_axis >= 0 else coil_axis - 1)
+        total = first.square()
+        for one in others:
+            total.addcmul_(one, one)
+        norm = total.sum(-1).sqrt_()
+        ctx.save_for_backward(x, norm)
+        return norm
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        x, norm = ctx.saved_tensors
+        return x * divide(grad * (norm > 0), norm).unsqueeze(ctx.axis), None
 
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -134,8 +134,8 @@ def _leading(gram_NCC: Tensor, sets: int) -> tuple[Tensor, Tensor]:
     for _ in range(sets):
         vector = _power_iteration(gram_NCC)
         for earlier in vectors:
-            vector = _unit(vector - earlier * (earlier.mH @ vector), 1)
-        values.append(torch.linalg.vector_norm(gram_NCC @ vector, dim=1, keepdim=True))
+            vector = _unit(vector - earlier * (earlier.mH @ vector))
+        values.append(_length(gram_NCC @ vector))
         vectors.append(vector)
         gram_NCC = gram_NCC - values[-1] * (vector @ vector.mH)
     return torch.stack(vectors, 1)[..., 0], torch.stack(values, 1)[..., 0]
@@ -152,13 +152,20 @@ def _power_iteration(gram_NCC: Tensor) -> Tensor:
         trace_N = power.diagonal(dim1=1, dim2=2).real.sum(-1)
         power *= torch.where(trace_N == 0, 1, 1 / trace_N)[:, None, None]
     for _ in range(_ITERATIONS):
-        vector = _unit(power @ vector, 1)
-    return _unit(gram_NCC @ vector, 1)
+        vector = _unit(power @ vector)
+    return _unit(gram_NCC @ vector)
 
 
-def _unit(vector: Tensor, axis: int) -> Tensor:
-    """Vectors of length 1; zeros stay zeros."""
-    return divide(vector, torch.linalg.vector_norm(vector, dim=axis, keepdim=True))
+def _unit(vector: Tensor) -> Tensor:
+    """Vectors (N, C, 1) of length 1; zeros stay zeros."""
+    return divide(vector, _length(vector))
+
+
+def _length(vector: Tensor) -> Tensor:
+    """Of vectors (N, C, 1): (N, 1, 1)."""
+    # torch takes 50 times as long for complex numbers
+    real = torch.view_as_real(vector.resolve_conj())
+    return torch.linalg.vector_norm(real, dim=(1, 3), keepdim=True)[..., 0]
 
 
 def _phase(z: Tensor) -> Tensor:

@@ -308,7 +308,8 @@ def residual(measurement: Measurement, estimate: Estimate) -> Tensor | None:
 
 
 def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+    # torch takes 30 times as long for complex numbers
+    return torch.linalg.vector_norm(torch.view_as_real(x.resolve_conj()).flatten(1), dim=1)
 
 
 def _broadcastable(lines: list[Bools], device: torch.device) -> Tensor:

@@ -317,7 +317,7 @@ MUTANTS = [
     Mutant(
         "map-sets-not-orthogonal",
         "src/dealias/physics/espirit.py",
-        "vector = _unit(vector - earlier * (earlier.mH @ vector), 1)",
+        "vector = _unit(vector - earlier * (earlier.mH @ vector))",
         "vector = _unit(vector + earlier * (earlier.mH @ vector), 1)",
         "tests/classical/test_sets.py",
     ),

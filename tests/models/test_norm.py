@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dealias.models.layers import lines
 from dealias.models.layers.norm import (
     NONE,
     RELU,
@@ -19,6 +20,12 @@ SLOPE = 0.2
 FORMATS = [torch.contiguous_format, torch.channels_last]
 in_both_formats = pytest.mark.parametrize("memory_format", FORMATS, ids=["NCHW", "NHWC"])
 after = pytest.mark.parametrize("activation", [NONE, RELU, SLOPE, SILU])
+
+
+@pytest.fixture(autouse=True, params=[lines.SMALL, 0], ids=["whole", "in parts"])
+def _in_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of large images are summed part by part, and here of small ones as well."""
+    monkeypatch.setattr(lines, "SMALL", request.param)
 
 
 def plain(x: torch.Tensor) -> torch.Tensor:

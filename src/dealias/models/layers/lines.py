@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+PARTS, SMALL = 8, 1 << 18
+"""Into how many parts an image is split, if it has more numbers than that."""
+
 
 def is_last(x: Tensor) -> bool:
     """Whether an image (N, C, H, W) lies in memory with its channels last, and not otherwise."""
@@ -60,6 +63,20 @@ def mean(one: Tensor, shape: torch.Size, last: bool) -> Tensor:
     # torch sums over channels-last pixels slowly; over lines a matrix product does, and as exactly
     weights = one.new_full((1, height), 1 / height).expand(batch, 1, height)
     return torch.bmm(weights, one).reshape(batch, width, channels).mean(1)
+
+
+def mean_product(one: Tensor, other: Tensor, shape: torch.Size, last: bool) -> Tensor:
+    """Of each channel of two images' lines multiplied, (N, C)."""
+    height = shape[2]
+    rows = -(-height // PARTS) if last and one.numel() > SMALL else height
+    if rows == height:
+        return mean(one * other, shape, last)
+    # nothing as large as the image is made of its products
+    (first, second), *rest = zip(one.split(rows, 1), other.split(rows, 1), strict=True)
+    total = first * second
+    for a, b in rest:
+        total[:, : a.shape[1]].addcmul_(a, b)
+    return mean(total, torch.Size((*shape[:2], rows, shape[3])), last) * (rows / height)
 
 
 def spread(one_NC: Tensor, shape: torch.Size, last: bool) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dealias.models.layers.lines import dense, image, is_last, lines, mean, spread
+from dealias.models.layers.lines import dense, image, is_last, lines, mean, mean_product, spread
 
 EPS = 1e-5
 """Added to the variance, as nn.InstanceNorm2d does."""
@@ -98,7 +98,7 @@ class _NormalisedActivation(torch.autograd.Function):
         y, g = (lines(one, last).to(scale_NC.dtype) for one in (kept, grad))
         if ctx.whole:
             # on both sides of 0, g y is the gradient of the normalised times the normalised
-            along_NC = mean(g * y, shape, last)
+            along_NC = mean_product(g, y, shape, last)
             g, y = _undone(g, y, ctx.activation)
             free = None if ctx.activation == NONE else y
         else:
@@ -151,12 +151,14 @@ def _standardise(source: Tensor, work: Tensor, shape: torch.Size, last: bool) ->
     """Lines minus their channels' means, over the standard deviations, into `work`."""
     if source.dtype != work.dtype:
         source = work.copy_(source)
-    # centred first: the variance of data with a large mean would drown in its square;
-    # and twice, as a large mean is itself rounded
+    # centred first: the variance of data with a large mean would drown in its square
     torch.sub(source, spread(mean(source, shape, last), shape, last), out=work)
-    work.sub_(spread(mean(work, shape, last), shape, last))
-    scale_NC = mean(work * work, shape, last).add_(EPS).rsqrt_()
-    work.mul_(spread(scale_NC, shape, last))
+    # a large mean is itself rounded, and some of it left
+    left_NC = mean(work, shape, last)
+    variance_NC = mean_product(work, work, shape, last).sub_(left_NC.square()).clamp_(min=0)
+    scale_NC = variance_NC.add_(EPS).rsqrt_()
+    term, factor = (spread(one, shape, last) for one in (-left_NC * scale_NC, scale_NC))
+    torch.addcmul(term, work, factor, out=work)
     return scale_NC
 
 

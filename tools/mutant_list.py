@@ -318,7 +318,7 @@ MUTANTS = [
         "map-sets-not-orthogonal",
         "src/dealias/physics/espirit.py",
         "vector = _unit(vector - earlier * (earlier.mH @ vector))",
-        "vector = _unit(vector + earlier * (earlier.mH @ vector), 1)",
+        "vector = _unit(vector + earlier * (earlier.mH @ vector))",
         "tests/classical/test_sets.py",
     ),
     Mutant(
@@ -345,8 +345,8 @@ MUTANTS = [
     Mutant(
         "norm-not-centred",
         "src/dealias/models/layers/norm.py",
-        "scale_NC = mean(work * work, shape, last)",
-        "scale_NC = (mean(source * source, shape, last) - mean(source, shape, last) ** 2)",
+        "mean_product(work, work, shape, last).sub_(left_NC.square())",
+        "mean_product(source, source, shape, last).sub_(mean(source, shape, last) ** 2)",
         "tests/models/test_norm.py",
     ),
     Mutant(

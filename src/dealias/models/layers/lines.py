@@ -72,7 +72,9 @@ def mean_product(one: Tensor, other: Tensor, shape: torch.Size, last: bool) -> T
     if rows == height:
         return mean(one * other, shape, last)
     # nothing as large as the image is made of its products
-    (first, second), *rest = zip(one.split(rows, 1), other.split(rows, 1), strict=True)
+    (first, second), *rest = zip(
+        torch.split(one, rows, 1), torch.split(other, rows, 1), strict=True
+    )
     total = first * second
     for a, b in rest:
         total[:, : a.shape[1]].addcmul_(a, b)

@@ -210,7 +210,8 @@ SECTIONS = {
         "What is left on a CPU is convolutions, more than half of it: both networks call the same "
         "kernels of oneDNN, which compute 18 channels in blocks of 16 (AVX-512) or 8 (AVX2), so "
         "that 32 or 24 are paid for. Splitting 16 + 2, matrix products, prepacked weights, "
-        "channels first and torch.compile were tried and gain nothing or a few percent "
+        "channels first, torch.compile and normalisation in blocks that fit a cache were tried and "
+        "gain nothing or a few percent "
         "([decision 10](decisions/0010-a-cpu-process-keeps-its-memory.md)). Neighbours on the "
         "host move every row here by a quarter from hour to hour; ratios move by a tenth.",
         _times, draw.bars, True),

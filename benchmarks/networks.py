@@ -215,6 +215,8 @@ if __name__ == "__main__":
     # many bring a fork of it under its name, and what is imported above has loaded the package
     for module in [one for one in sys.modules if one.partition(".")[0] == "fastmri"]:
         del sys.modules[module]
+    # and one of them a package of this file's name
+    sys.path = [one for one in sys.path if Path(one).resolve() != Path(__file__).resolve().parent]
     if "--serve" in sys.argv:
         serve(options().parse_args())
     else:

@@ -176,7 +176,7 @@ def main() -> None:
             f"expected less than {SAME}: at {arguments.size} it computes another function; "
             "ask for a --size like the one in docs/parity.md"
         )
-    for mode in MODES:
+    for mode in MODES if arguments.mode is None else [arguments.mode]:
         steps = {name: partial(step, call, network, mode) for name, (network, call) in rows.items()}
         alone = device.type == "cpu" and not arguments.together
         timed_steps = {**steps, OFFICIAL: Published(mode)} if alone else steps
@@ -205,6 +205,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--together", action="store_true", help="time the published code in this process as well"
     )
+    parser.add_argument("--mode", choices=MODES, help="one of the two alone")
     parser.add_argument("--serve", choices=MODES, help=argparse.SUPPRESS)
     device_options(parser)
     result_options(parser, 5)

@@ -61,7 +61,7 @@ def networks(results: Sequence[Result]) -> str:
     for result in results:
         said, cells = result.values["arguments"], []
         for mode, names in (("inference", POLICIES[:1]), ("training", POLICIES)):
-            spent, held = result.values[mode], result.values[f"{mode} memory"]
+            spent, held = (result.values.get(key, {}) for key in (mode, f"{mode} memory"))
             for name in names:
                 cells.append(ratio(spent[name], spent[OFFICIAL], "cpu") if name in spent else "")
                 cells.append(peak(held[name], held[OFFICIAL], "")[1] if name in held else "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -162,14 +164,22 @@ def _merged(values: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             do = "write the value itself"
             raise SettingsError(f"override '{key}'", "an interpolation", "a plain value", do)
     try:
-        with initialize_config_dir(str(RECIPES.resolve()), version_base=None):
-            # ++: set the key whether or not the recipe's file names it; the schema judges
-            changes = compose(overrides=[f"++{override.lstrip('+')}" for override in overrides])
+        changes = _changes(tuple(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
         raise SettingsError("overrides", f"{overrides} ({reason})", "key=value pairs") from None
-    plain = OmegaConf.to_container(changes, resolve=False)
-    return _merge(values, plain if isinstance(plain, dict) else {})
+    merged: dict[str, Any] = _merge(values, deepcopy(changes))
+    return merged
+
+
+@cache
+def _changes(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """What overrides set. Kept, as it takes tenths of a second, again for each look at a stage."""
+    with initialize_config_dir(str(RECIPES.resolve()), version_base=None):
+        # ++: set the key whether or not the recipe's file names it; the schema judges
+        changes = compose(overrides=[f"++{override.lstrip('+')}" for override in overrides])
+    plain: Any = OmegaConf.to_container(changes, resolve=False)
+    return plain if isinstance(plain, dict) else {}
 
 
 def _merge(base: Any, change: Any) -> Any:

@@ -242,10 +242,10 @@ SECTIONS = {
         "the gradients of the weights alone are more at these sizes, and dHUMUS. Half of its time "
         "is not reached on a "
         "CPU: convolutions, attention and matrix products are the same kernels in both, and "
-        "recomputation takes a third more of them. dHUMUS computes all its scales, so that the "
-        "choice among them learns; the published code computes one. MambaRecon's published code "
-        "needs a CUDA kernel: here it was given the reference of it in PyTorch that mamba-ssm "
-        "publishes (`selective_scan_ref`), a loop over all tokens, whose training step of this "
+        "recomputation takes a third more of them. In training dHUMUS computes all its "
+        "scales, so that the choice among them learns; the published code computes one. "
+        "MambaRecon's published code needs a CUDA kernel: here it was given the reference of it in "
+        "PyTorch that mamba-ssm publishes (`selective_scan_ref`), a loop over all tokens, whose training step of this "
         "size does not fit 24 GiB.",
         _networks, None, True, show.networks),
     "full-size": Section(

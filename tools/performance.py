@@ -245,8 +245,8 @@ SECTIONS = {
         "recomputation takes a third more of them. In training dHUMUS computes all its "
         "scales, so that the choice among them learns; the published code computes one. "
         "MambaRecon's published code needs a CUDA kernel: here it was given the reference of it in "
-        "PyTorch that mamba-ssm publishes (`selective_scan_ref`), a loop over all tokens, whose training step of this "
-        "size does not fit 24 GiB.",
+        "PyTorch that mamba-ssm publishes (`selective_scan_ref`), a loop over all "
+        "tokens, whose training step of this size does not fit 24 GiB.",
         _networks, None, True, show.networks),
     "full-size": Section(
         "Full-size PromptMR+",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +9,8 @@ from pathlib import Path
 import pytest
 
 from dealias.cli.app import run
-from dealias.cli.main import app
+from dealias.cli.main import app, main
 from dealias.errors import CheckpointError, DataError, DiskError, HealthError, SettingsError
-
-DEALIAS = [sys.executable, "-c", "from dealias.cli.main import main; main()"]
-
-
-def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*DEALIAS, *arguments], capture_output=True, text=True, env=os.environ | environment
-    )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +54,6 @@ def test_help_needs_no_torch_and_every_command_has_an_example() -> None:
         assert "Example: dealias " in (command.callback.__doc__ or ""), command.name
 
 
-@pytest.mark.subprocess
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -79,13 +69,18 @@ def test_help_needs_no_torch_and_every_command_has_an_example() -> None:
     ],
 )
 def test_a_users_mistake_is_one_line(
-    arguments: list[str], code: int, said: str, tmp_path: Path
-) -> None:
-    done = subprocess.run([*DEALIAS, *arguments], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == code, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) < 20
+    arguments: list[str], code: int, said: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["dealias", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    stderr = capfd.readouterr().err
+    assert stop.value.code == code, stderr
+    assert said in stderr
+    assert "Traceback" not in stderr
+    assert len(stderr.splitlines()) < 20
     assert list(tmp_path.iterdir()) == []
 
 

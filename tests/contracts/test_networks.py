@@ -168,7 +168,10 @@ def test_it_runs_on_meta(entry: NetworkEntry) -> None:
     with torch.device("meta"):
         network = entry.build(entry.tiny)
     y = torch.empty(1, 1, 4, 32, 36, dtype=torch.complex64, device="meta")
-    assert run(network, y).shape == (1, 32, 36)
+    image = run(network, y)
+    assert image.shape == (1, 32, 36)
+    image.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in reached(network).values())
 
 
 @every_network

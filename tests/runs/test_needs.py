@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dealias.cli.cmd_recipes import needed, needs
+from dealias.cli.plan_table import said_time
 from dealias.config.compose import load_recipe, recipe_names
+from dealias.engine.ceilings import Ceilings
+from dealias.runs.footprint import Footprint
 from dealias.runs.needs import BUDGET, SHAPES, count_recipe, digest, recipe_needs, stages_at
 from dealias.sizes import said_memory
 
@@ -42,7 +45,8 @@ def test_counted_again_it_is_the_same(name: str) -> None:
 
 
 def test_a_recipe_says_what_it_needs() -> None:
-    first, base, seventh = needs("sungsimdang_promptmr", [])
+    here = "cpu", Ceilings(2e11, 1e10, 1e-5)
+    first, base, seventh, last = needs("sungsimdang_promptmr", [], here)
     assert "16x640x368 and 20x768x396" in first
     known = recipe_needs()["sungsimdang_promptmr"]
     assert base.startswith("stage base: 65 epochs, ")
@@ -51,14 +55,34 @@ def test_a_recipe_says_what_it_needs() -> None:
     assert known[1].frozen
     assert known[1].parameters > known[0].parameters
     assert known[1].training[0] < known[0].training[0]
-    assert needs("sungsimdang_promptmr", ["training.epochs=2"]) == ["needs: see dealias plan"]
-    assert "4 trainings of 30 epochs" in needs("smartify_hacker", [])[2]
-    count, memory, work = needed("sungsimdang_promptmr")
+    assert needs("sungsimdang_promptmr", ["training.epochs=2"], here) == ["needs: see dealias plan"]
+    assert "4 trainings of 30 epochs" in needs("smartify_hacker", [], here)[2]
+    count, memory, work, epoch = needed("sungsimdang_promptmr", here)
     assert count == f"{known[0].parameters / 1e6:.2f} - {known[1].parameters / 1e6:.2f}"
     # a classifier has parameters as well: torchvision's ResNet-50 of one channel and two classes
-    assert needed("smartify_experts")[0].endswith(" - 23.51")
+    assert needed("smartify_experts", here)[0].endswith(" - 23.51")
     assert memory == said_memory(max(one.most for one in known))
     # with six of seven cascades frozen a step takes less than one of all six
     base, seventh = (one.training_flops / 1e12 for one in known)
     assert seventh < base == pytest.approx(float(work), rel=0.01)
-    assert needed("mine") == ("", "", "")
+    # both stages see each slice once at X4 and once at X8
+    assert epoch == said_time(known[0].epoch(here[1])) and f"about {epoch} an epoch" in base
+    assert known[0].batches == 2 * 4651
+    assert known[0].epoch(here[1]) / known[0].batches == pytest.approx(
+        known[0].training_flops / 2e11
+        + known[0].training_moved / 1e10
+        + known[0].training_calls * 1e-5
+    )
+    assert "4,651 slices" in last and "200 GFLOP/s and 10 GB/s" in last
+    assert needed("mine", here) == ("", "", "", "")
+
+
+def test_an_epoch_takes_no_less_than_the_plan_allows_at_the_same_speeds() -> None:
+    """The plan has each operation at the slower of both speeds; this has both, one by one."""
+    speeds = Ceilings(2e11, 1e10, 1e-5)
+    (one,) = recipe_needs()["demo"]
+    (training,) = stages_at(load_recipe("demo"), *SHAPES[0])[""]
+    counted = Footprint(training.recipe, training.size, "cuda", None, speeds)
+    step = counted.forecast(counted.training_count(training.recipe.memory)).seconds
+    assert step is not None
+    assert 0.5 * step < one.epoch(speeds) / one.batches < step * 1.0001

@@ -53,6 +53,12 @@ class Count:
         return sum(use.times * use.operation.bytes for use in self.uses)
 
     @property
+    def moved(self) -> int:
+        """Taken and given by the operations without FLOPs, which memory alone limits."""
+        plain = (use for use in self.uses if not use.operation.flops)
+        return sum(use.times * use.operation.bytes for use in plain)
+
+    @property
     def live(self) -> int:
         """Most bytes that lived at once."""
         return max((use.live for use in self.uses), default=self.weights + self.inputs)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 from dealias.config.compose import RECIPES, load_recipe
 from dealias.config.schema import Recipe
+from dealias.engine.ceilings import Ceilings
 from dealias.runs.footprint import CONTEXT, Footprint
 from dealias.runs.plan import as_overrides
 from dealias.runs.size import size_of_text
@@ -20,6 +22,8 @@ BUDGET = 8 << 30
 SHAPES = (("16x640x368", "384x384"), ("20x768x396", "384x384"))
 """The slice that plans are made for where nothing is said, and the challenge's largest brain."""
 DEVICE = "cuda"
+SLICES = 4651
+"""Of the challenge's training set (2025), which an epoch's time is told for."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,10 @@ class StageNeed:
         policy: The memory policy.
         training: Of one, for each of SHAPES, with optimiser and context.
         inference: The same of one slice.
+        batches: Of an epoch of one of them, on the challenge's slices.
         training_flops: Of one batch of the first shape, forward and backward.
+        training_moved: Bytes that the operations without FLOPs take and give, in such a batch.
+        training_calls: Operations of it, views included.
         inference_flops: Of one slice of it.
         counted: Names the settings that it was counted with.
     """
@@ -48,7 +55,10 @@ class StageNeed:
     policy: str
     training: tuple[int, ...]
     inference: tuple[int, ...]
+    batches: int
     training_flops: float
+    training_moved: int
+    training_calls: int
     inference_flops: float
     counted: str
 
@@ -57,10 +67,17 @@ class StageNeed:
         """Of training, for the larger of the shapes."""
         return max(self.training)
 
+    def epoch(self, speeds: Ceilings) -> float:
+        """Seconds of one epoch on a device whose kernels reach its speeds, one after the other."""
+        arithmetic = self.training_flops / speeds.flops
+        return self.batches * (
+            arithmetic + self.training_moved / speeds.bytes + self.training_calls * speeds.call
+        )
+
     def of(self, stage: str, trainings: tuple[Training, ...]) -> StageNeed:
         """The same of another stage, whose steps need as much."""
-        epochs = trainings[0].recipe.training.epochs
-        return replace(self, stage=stage, trainings=len(trainings), epochs=epochs)
+        epochs, batches = trainings[0].recipe.training.epochs, batches_of(trainings[0])
+        return replace(self, stage=stage, trainings=len(trainings), epochs=epochs, batches=batches)
 
     def to_json(self) -> dict[str, Any]:
         """For the file."""
@@ -77,7 +94,8 @@ def count_stage(trainings: tuple[Training, ...], others: tuple[Training, ...]) -
     one = trainings[0]
     policy = one.recipe.memory
     footprints = [_footprint(each) for each in (one, *others)]
-    training = [each.need(policy) for each in footprints]
+    count = footprints[0].training_count(policy)
+    training = [footprints[0].need(policy, count), *(each.need(policy) for each in footprints[1:])]
     inference = [each.forecast(each.inference_count(policy)) for each in footprints]
     parameters = footprints[0].network(policy).parameters()
     return StageNeed(
@@ -85,14 +103,21 @@ def count_stage(trainings: tuple[Training, ...], others: tuple[Training, ...]) -
         sum(weights.numel() for weights in parameters), bool(one.frozen),
         " ".join(key.removeprefix("memory.") for key in as_overrides(policy)),
         tuple(need.total for need in training), tuple(seen.peak + CONTEXT for seen in inference),
-        training[0].training.flops, inference[0].flops, digest(one),
+        batches_of(one), count.flops, count.moved, count.calls + count.views,
+        inference[0].flops, digest(one),
     )  # fmt: skip
+
+
+def batches_of(one: Training) -> int:
+    """Of an epoch on the challenge's slices."""
+    assert one.size.slices is not None
+    return math.ceil(one.size.slices / one.recipe.training.batch_size)
 
 
 def stages_at(recipe: Recipe, shape: str, target: str) -> dict[str, tuple[Training, ...]]:
     """A recipe's trainings for one shape, by stage."""
     found: dict[str, tuple[Training, ...]] = {}
-    for one in trainings_of(recipe, partial(size_of_text, shape, target, None)):
+    for one in trainings_of(recipe, partial(size_of_text, shape, target, SLICES)):
         found[one.stage] = (*found.get(one.stage, ()), one)
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -46,25 +47,10 @@ class Model:
     profile: Profile | None = None
 
 
-def save_model(
-    path: Path,
-    network: Network,
-    settings: NetworkSettings,
-    *,
-    profile: Profile | None = None,
-    protocol: str | None = None,
-    licence: str | None = None,
-    weights: dict[str, Tensor] | None = None,
-    provenance: Json | None = None,
-    router: Router | None = None,
-    trained_on_validation: bool = False,
-) -> Json:
-    """Write a model file.
+class About(TypedDict, total=False):
+    """What a model file may tell beside its network; None is the same as nothing.
 
-    Args:
-        path: The .safetensors file; replaced if it exists.
-        network: The network.
-        settings: Its settings, with a `name`.
+    Attributes:
         profile: What it was trained on.
         protocol: The scoring protocol it was chosen by.
         licence: The licence of the weights.
@@ -72,6 +58,27 @@ def save_model(
         provenance: Of weights that were published elsewhere: kind, project, sha256 of their file.
         router: Of experts: which scan is whose.
         trained_on_validation: Whether no score can be told, as nothing was left to validate on.
+    """
+
+    profile: Profile | None
+    protocol: str | None
+    licence: str | None
+    weights: dict[str, Tensor] | None
+    provenance: Json | None
+    router: Router | None
+    trained_on_validation: bool
+
+
+def save_model(
+    path: Path, network: Network, settings: NetworkSettings, **about: Unpack[About]
+) -> Json:
+    """Write a model file.
+
+    Args:
+        path: The .safetensors file; replaced if it exists.
+        network: The network.
+        settings: Its settings, with a `name`.
+        **about: See `About`.
 
     Returns:
         The header that was written; it holds no path, host or user.
@@ -79,51 +86,32 @@ def save_model(
     Raises:
         DiskError: It cannot be written.
     """
+    profile, router = about.get("profile"), about.get("router")
     header: Json = {
         "dealias_version": dealias.__version__,
         "schema": SCHEMA,
         "network": getattr(settings, "name"),  # noqa: B009  each settings class has a literal name
         "config": settings.model_dump(mode="json"),
         "profile": profile.model_dump(mode="json") if profile else None,
-        "protocol": protocol,
-        "licence": licence,
+        "protocol": about.get("protocol"),
+        "licence": about.get("licence"),
     }
-    if provenance is not None:
-        header["provenance"] = provenance
+    if about.get("provenance") is not None:
+        header["provenance"] = about["provenance"]
     if router is not None:
         header["router"] = router.model_dump(mode="json")
-    if trained_on_validation:
+    if about.get("trained_on_validation"):
         header["trained_on_validation"] = True
+    weights = about.get("weights")
     write_safetensors(path, network.state_dict() if weights is None else weights, header)
     return header
 
 
 def save_bundle(
-    folder: Path,
-    network: Network,
-    settings: NetworkSettings,
-    *,
-    profile: Profile | None = None,
-    protocol: str | None = None,
-    licence: str | None = None,
-    weights: dict[str, Tensor] | None = None,
-    provenance: Json | None = None,
-    router: Router | None = None,
-    trained_on_validation: bool = False,
+    folder: Path, network: Network, settings: NetworkSettings, **about: Unpack[About]
 ) -> None:
     """Write a bundle folder; arguments as in `save_model`. Each file is replaced atomically."""
-    header = save_model(
-        folder / WEIGHTS,
-        network,
-        settings,
-        profile=profile,
-        protocol=protocol,
-        licence=licence,
-        weights=weights,
-        provenance=provenance,
-        router=router,
-        trained_on_validation=trained_on_validation,
-    )
+    header = save_model(folder / WEIGHTS, network, settings, **about)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     write_bytes(folder / "card.md", model_card(header, parameters).encode())
     write_manifest(folder)

@@ -10,16 +10,10 @@ from torch import Tensor, nn
 
 from dealias.models.layers.affine_norm import AffineNorm
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
-from dealias.models.layers.dense_middle import DenseMiddle, Pattern
+from dealias.models.layers.dense_middle import Pattern
 from dealias.models.layers.norm import NONE, RELU
 from dealias.models.layers.pooled_unet import BottomedUNet, DoubleConvolution
 from dealias.models.network import Block
-
-LEVELS = 3
-SLOPE = 0.2
-"""Of the linear layer; all else has ReLU."""
-PATTERN = Pattern((12, 10), (12, 10), (8, 5))
-"""Of the linear layer: cells become 12x10 pixels each of the middle, the image is 768x400."""
 
 
 class Gate(nn.Module):
@@ -71,36 +65,16 @@ class DecoderLevel(Block):
 
 
 class GatedUNet(BottomedUNet):
-    """Gated skips; H and W are multiples of 8.
+    """Gated skips; H and W are multiples of 8."""
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        channels: Channels of the first level; they double at each level.
-        dropout: Probability of dropping what the linear layer gives.
-        linked: Whether decoder levels also see what those of an earlier cascade gave.
-        shown: Whether what they give goes to a later cascade.
-    """
+    levels, affine, slope = 3, False, 0.2
+    pattern = Pattern((12, 10), (12, 10), (8, 5))
+    """Cells become 12x10 pixels each of the middle, the image is 768x400."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        channels: int,
-        dropout: float,
-        linked: bool = False,
-        shown: bool = False,
-    ) -> None:
-        super().__init__(shown)
-        widths = [channels * 2**level for level in range(LEVELS + 1)]
-        ins = [in_channels, *widths[:-1]]
-        self.down = nn.ModuleList(
-            DoubleConvolution(a, b, affine=False) for a, b in zip(ins, widths, strict=True)
-        )
-        self.bottom = DenseMiddle(widths[-1], (), PATTERN, SLOPE, dropout)
-        self.up = nn.ModuleList(UpBlock(2 * width, width) for width in widths[:-1])
-        self.decoder = nn.ModuleList(DecoderLevel(width, linked) for width in widths[:-1])
-        self.last = Conv2d(channels, out_channels, 1, bias=False)
+    def add_decoder(self, widths: list[int], linked: bool) -> None:
+        """Transposed convolutions, and gates with two convolutions at each level."""
+        self.up = nn.ModuleList(UpBlock(2 * width, width) for width in widths)
+        self.decoder = nn.ModuleList(DecoderLevel(width, linked) for width in widths)
 
     def level(self, depth: int, x: Tensor, skip: Tensor, *earlier: Tensor) -> Tensor:
         """What a decoder level gives; depth 0 is full resolution."""

@@ -13,10 +13,6 @@ from dealias.models.layers.linked import Features, decoded
 from dealias.models.layers.norm import RELU
 from dealias.models.network import Block
 
-LEVELS = 4
-PATTERN = Pattern((12, 5), (12, 5), (4, 5))
-"""Of the linear layer: cells become 12x5 pixels each of the middle, the image is 768x400."""
-
 
 class DoubleConvolution(Block):
     """Twice: 3x3 convolution, instance normalisation, ReLU.
@@ -43,26 +39,53 @@ class DoubleConvolution(Block):
 class BottomedUNet(nn.Module):
     """Encoder with maximum pooling, one linear layer below that sees all of the image, a decoder.
 
-    Subclasses make the layers, and say what a level of the decoder is.
+    Subclasses say what is theirs, and what a level of the decoder is.
 
     Args:
-        shown: Whether what decoder levels give goes to a later cascade.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        channels: Channels of the first level; they double at each level.
+        dropout: Probability of dropping what the linear layer gives.
+        linked: Whether decoder levels also see what those of an earlier cascade gave.
+        shown: Whether what they give goes to a later cascade.
 
     Attributes:
-        down: The encoder's blocks, from full resolution to the lowest.
-        bottom: What the decoder begins with, from what the last of them gives.
-        last: The convolution that makes the output.
+        levels: Number of poolings.
+        affine: Whether normalisations and convolutions have weights and biases of their own.
+        pattern: Of the linear layer.
+        slope: Of its LeakyReLU.
         memory_format: Of everything inside, as in `layers.unet.UNet`.
     """
 
-    down: nn.ModuleList
-    bottom: DenseMiddle
-    last: Conv2d
+    levels: int
+    affine: bool
+    pattern: Pattern
+    slope: float
 
-    def __init__(self, shown: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: int,
+        dropout: float,
+        linked: bool = False,
+        shown: bool = False,
+    ) -> None:
         super().__init__()
+        widths = [channels * 2**level for level in range(self.levels + 1)]
+        ins = [in_channels, *widths[:-1]]
+        self.down = nn.ModuleList(
+            DoubleConvolution(a, b, self.affine) for a, b in zip(ins, widths, strict=True)
+        )
+        self.bottom = DenseMiddle(widths[-1], (), self.pattern, self.slope, dropout)
+        self.add_decoder(widths[:-1], linked)
+        self.last = Conv2d(channels, out_channels, 1, bias=self.affine)
         self.shown = shown
         self.memory_format = torch.channels_last
+
+    def add_decoder(self, widths: list[int], linked: bool) -> None:
+        """Make the layers of all levels; widths are those of skips, full resolution first."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor, earlier: Features = ()) -> Tensor | tuple[Tensor, Features]:
         """(N, in, H, W) to (N, out, H, W); and its features, if shown.
@@ -85,41 +108,18 @@ class BottomedUNet(nn.Module):
 
 
 class PooledUNet(BottomedUNet):
-    """Plain skips; H and W are multiples of 16.
+    """Plain skips; H and W are multiples of 16."""
 
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        channels: Channels of the first level; they double at each level.
-        dropout: Probability of dropping what the linear layer gives.
-        linked: Whether decoder levels also see what those of an earlier cascade gave.
-        shown: Whether what they give goes to a later cascade.
-    """
+    levels, affine, slope = 4, True, 0.0
+    pattern = Pattern((12, 5), (12, 5), (4, 5))
+    """Cells become 12x5 pixels each of the middle, the image is 768x400."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        channels: int,
-        dropout: float,
-        linked: bool = False,
-        shown: bool = False,
-    ) -> None:
-        super().__init__(shown)
-        widths = [channels * 2**level for level in range(LEVELS + 1)]
-        ins = [in_channels, *widths[:-1]]
-        self.down = nn.ModuleList(
-            DoubleConvolution(a, b, affine=True) for a, b in zip(ins, widths, strict=True)
-        )
-        self.bottom = DenseMiddle(widths[-1], (), PATTERN, 0.0, dropout)
-        self.up = nn.ModuleList(
-            ConvTranspose2d(2 * width, width, 2, stride=2) for width in widths[:-1]
-        )
+    def add_decoder(self, widths: list[int], linked: bool) -> None:
+        """Transposed convolutions, and two convolutions at each level."""
+        self.up = nn.ModuleList(ConvTranspose2d(2 * width, width, 2, stride=2) for width in widths)
         self.decode = nn.ModuleList(
-            DoubleConvolution((3 if linked else 2) * width, width, affine=True)
-            for width in widths[:-1]
+            DoubleConvolution((3 if linked else 2) * width, width, self.affine) for width in widths
         )
-        self.last = Conv2d(channels, out_channels, 1)
 
     def level(self, depth: int, x: Tensor, skip: Tensor, *earlier: Tensor) -> Tensor:
         """What a decoder level gives; depth 0 is full resolution."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -129,17 +128,6 @@ def test_bins_are_not_found_where_chance_would_have_them() -> None:
     lines[[start, start + 1]] = True  # both in the bin that the ACS reaches into
     assert mask.acs[0] - start > 2
     assert identify(lines).family == "random"
-
-
-def test_it_takes_no_time() -> None:
-    masks = [FAMILIES[name].draw((8, 368), 6, 0.08, np.random.default_rng(0)) for name in ORDER]
-
-    def once(mask: SamplingMask) -> float:
-        start = time.perf_counter()
-        identify(mask.lines)
-        return time.perf_counter() - start
-
-    assert max(min(once(mask) for _ in range(3)) for mask in masks) < 0.05
 
 
 @pytest.mark.parametrize("name", PLANES)

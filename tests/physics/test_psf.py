@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -122,13 +120,3 @@ def test_darts_all_at_once_are_darts_one_after_the_other() -> None:
     board = Board(closed, order, reach=5)
     board.throw(distance, 20)
     assert sorted(map(tuple, np.argwhere(board.samples()).tolist())) == sorted(taken[:20])
-
-
-@pytest.mark.parametrize(("hw", "seconds"), [((256, 256), 0.5), ((640, 368), 3.0)])
-def test_it_takes_no_time(hw: tuple[int, int], seconds: float) -> None:
-    def once() -> float:
-        start = time.perf_counter()
-        poisson_disc_mask(hw, 8, 0.05, np.random.default_rng(0))
-        return time.perf_counter() - start
-
-    assert min(once() for _ in range(2)) < seconds

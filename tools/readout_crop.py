@@ -88,7 +88,7 @@ class Study:
             f"network.readout_crop={crop}", f"network.cascades={self.cascades}",
             f"network.channels={self.channels}", f"training.epochs={self.epochs}",
             f"training.seed={seed}", "training.threads=1", "training.clip_norm=1.0",
-            "training.save_minutes=null",
+            "training.save_minutes=null", "masks.each_acceleration=false",
         ])  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def step_seconds(recipe: Recipe, data: Path) -> tuple[float, int]:
         start = time.process_time()
         train_once(network, batch, recipe.loss, CPU)
         spent.append(time.process_time() - start)
-    return min(spent), sum(scan.slices for scan in scans)
+    return min(spent), recipe.masks.copies * sum(scan.slices for scan in scans)
 
 
 def trained(name: str, settings: dict[str, Any], out: Path, minutes: float) -> dict[str, Any]:
@@ -114,8 +114,8 @@ def trained(name: str, settings: dict[str, Any], out: Path, minutes: float) -> d
     if done.exists():
         return json.loads(done.read_text())
     recipe = recipe_of(settings, 1, folder / "recipe.yaml")
-    seconds, slices = step_seconds(recipe, out / "data")
-    epochs = max(1, round(60 * minutes / (seconds * slices)))
+    seconds, steps = step_seconds(recipe, out / "data")
+    epochs = max(1, round(60 * minutes / (seconds * steps)))
     recipe_of(settings, epochs, folder / "recipe.yaml")
     data, run, recon, scores = out / "data", *(folder / name for name in PARTS)
     spent = dealias("train", folder / "recipe.yaml", "--data", data, "--out", run)

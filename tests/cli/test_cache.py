@@ -16,6 +16,7 @@ from dealias.cli.main import app
 SMALL = [
     "network.cascades=1", "network.channels=2", "network.pools=1", "network.sens_channels=2",
     "network.sens_pools=1", "training.epochs=1", "network.readout_crop=2",
+    "masks.each_acceleration=false",
 ]  # fmt: skip
 Capture = pytest.CaptureFixture[str]
 

@@ -17,7 +17,7 @@ from dealias.io.output import read_reconstruction
 CANARY = "CANARY^PATIENT"
 SMALL = [
     "network.cascades=1", "network.channels=2", "network.pools=1", "network.sens_channels=2",
-    "network.sens_pools=1", "training.epochs=1",
+    "network.sens_pools=1", "training.epochs=1", "masks.each_acceleration=false",
 ]  # fmt: skip
 
 

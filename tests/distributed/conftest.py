@@ -24,7 +24,7 @@ COMMAND, WORK = HERE.parent / "faults" / "child.py", HERE / "work.py"
 SMALL = [
     "network.cascades=1", "network.channels=2", "network.pools=1", "network.sens_channels=2",
     "network.sens_pools=1", "training.epochs=2", "training.validate_every=1",
-    "training.save_minutes=1e-6",
+    "training.save_minutes=1e-6", "masks.each_acceleration=false",
 ]  # fmt: skip
 """Six training slices: three steps an epoch of two, a checkpoint after each."""
 

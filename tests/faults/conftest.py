@@ -24,7 +24,7 @@ STEPS = EPOCHS * 2 * SLICES
 SMALL = [
     "network.cascades=1", "network.channels=2", "network.pools=1", "network.sens_channels=2",
     "network.sens_pools=1", f"training.epochs={EPOCHS}", "training.validate_every=1",
-    "training.save_minutes=1e-6",
+    "training.save_minutes=1e-6", "masks.each_acceleration=false",
 ]  # fmt: skip
 """A checkpoint after every step."""
 

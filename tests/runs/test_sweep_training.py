@@ -31,6 +31,7 @@ FORK = get_context("fork")
 SMALL = (
     "network.cascades=1", "network.channels=2", "network.pools=1", "network.sens_channels=2",
     "network.sens_pools=1", "training.epochs=2", "training.save_minutes=1e-6",
+    "masks.each_acceleration=false",
     "masks.accelerations=[4]", "training.validate_every=1",
 )  # fmt: skip
 LR = {"low": 1e-5, "high": 1e-2, "log": True}

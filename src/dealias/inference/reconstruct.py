@@ -28,7 +28,7 @@ class Reconstruction:
     Attributes:
         image_ZHW: float32 on the target's grid, in the data's units, >= 0; zeros for blank slices.
         zero_filled_ZHW: The zero-filled root-sum-of-squares on the same grid.
-        residual_Z: Data-consistency residual ||M F S x - y|| / ||y|| of each slice, or None where
+        residual_Z: Data-consistency residual ||M F c - y|| / ||y|| of each slice, or None where
             the method gives no complex image.
         route: Which expert made it and why, where there are several.
         flips: Whose images are in the average, beside the plain one. The residual is then the

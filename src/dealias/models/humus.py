@@ -100,10 +100,13 @@ class Humus(VariationalNetwork):
 
     def forward(self, measurement: Measurement) -> Estimate:
         """Reconstruct the centre slices of one batch."""
-        image_BHW, combined_BSHW, sens_BSCHW = super().forward(measurement)
+        estimate = super().forward(measurement)
+        combined_BSHW, sens_BSCHW = estimate.combined_BSHW, estimate.sens_BSCHW
         assert combined_BSHW is not None
         assert sens_BSCHW is not None
         # joint maps are small; whoever judges the combined image wants those of unit norm
         norm_BSHW = rss(sens_BSCHW, coil_axis=2)
-        sens_BSCHW = divide(sens_BSCHW, norm_BSHW.unsqueeze(2))
-        return Estimate(image_BHW, divide(combined_BSHW, norm_BSHW), sens_BSCHW)
+        return estimate._replace(
+            combined_BSHW=divide(combined_BSHW, norm_BSHW),
+            sens_BSCHW=divide(sens_BSCHW, norm_BSHW.unsqueeze(2)),
+        )

@@ -90,7 +90,7 @@ def refine(state: State, change_BSHW: Tensor) -> State:
 
 
 def estimate(state: State, A: Sense, m: Measurement, sens_BSCHW: Tensor) -> Estimate:
-    """The root-sum-of-squares image of k, and its coil combination.
+    """The root-sum-of-squares image of k, its coil combination, and its coil images.
 
     Args:
         state: After the last cascade.
@@ -106,7 +106,7 @@ def estimate(state: State, A: Sense, m: Measurement, sens_BSCHW: Tensor) -> Esti
         images_BSCHW = images_BSCHW + sens_BSCHW * state.u_BSHW.unsqueeze(2)
     centre = images_BSCHW.shape[1] // 2
     combined_BSHW = combine(images_BSCHW, sens_BSCHW)
-    return Estimate(rss(images_BSCHW[:, centre], 1), combined_BSHW, sens_BSCHW)
+    return Estimate(rss(images_BSCHW[:, centre], 1), combined_BSHW, sens_BSCHW, images_BSCHW)
 
 
 def _coil_images(state: State, A: Sense, m: Measurement) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dealias.errors import SettingsError
 from dealias.physics.coils import divide, rss
-from dealias.physics.fourier import ifft
+from dealias.physics.fourier import fft, ifft
 from dealias.physics.grappa import filled_or_zero_filled
 from dealias.physics.readout import centre_crop_or_pad, row_window
 from dealias.physics.sampling.mask import Bools, SamplingMask
@@ -88,13 +88,16 @@ class Estimate(NamedTuple):
 
     Attributes:
         image_BHW: Magnitude of the centre slice, >= 0.
-        combined_BSHW: Coil-combined complex image, for the data-consistency residual, or None.
+        combined_BSHW: Coil-combined complex image, or None.
         sens_BSCHW: The sensitivity maps it belongs to, or None.
+        coil_images_BSCHW: Complex images of which image_BHW is the root sum of squares, where a
+            network carries k-space; None where they are sens_BSCHW * combined_BSHW, if anything.
     """
 
     image_BHW: Tensor
     combined_BSHW: Tensor | None = None
     sens_BSCHW: Tensor | None = None
+    coil_images_BSCHW: Tensor | None = None
 
 
 class Reconstructor(Protocol):
@@ -296,14 +299,19 @@ def _window(
 
 
 def residual(measurement: Measurement, estimate: Estimate) -> Tensor | None:
-    """Data-consistency residual ||M F S x - y|| / ||y|| of each item; 0 for an empty slice.
+    """Data-consistency residual ||M F c - y|| / ||y|| of each item; 0 for an empty slice.
 
-    A pure measurement check: it needs no reference. None where the network gives no complex image.
+    c are the coil images that make the image: those of the network's own k-space, or S x. A pure
+    measurement check: it needs no reference. None where the network gives no complex image.
     """
-    if estimate.combined_BSHW is None or estimate.sens_BSCHW is None:
-        return None
     y = measurement.kspace_BSCHW
-    off = measurement.operator(estimate.sens_BSCHW).forward(estimate.combined_BSHW) - y
+    if estimate.coil_images_BSCHW is not None:
+        kspace_BSCHW = fft(estimate.coil_images_BSCHW, measurement.axes)
+        off = (kspace_BSCHW - y).mul_(measurement.mask_B11HW)
+    elif estimate.combined_BSHW is not None and estimate.sens_BSCHW is not None:
+        off = measurement.operator(estimate.sens_BSCHW).forward(estimate.combined_BSHW) - y
+    else:
+        return None
     return divide(_norm(off) * (_norm(y) > 0), _norm(y))
 
 

@@ -476,6 +476,20 @@ MUTANTS = [
         "tests/scan/test_measurement.py tests/data/test_cache_training.py",
     ),
     Mutant(
+        "residual-of-all-samples",
+        "src/dealias/scan/measurement.py",
+        "off = (kspace_BSCHW - y).mul_(measurement.mask_B11HW)",
+        "off = kspace_BSCHW - y",
+        "tests/models/test_unrolled.py",
+    ),
+    Mutant(
+        "residual-by-maps",
+        "src/dealias/scan/measurement.py",
+        "if estimate.coil_images_BSCHW is not None:",
+        "if estimate.sens_BSCHW is None:",
+        "tests/models/test_unrolled.py",
+    ),
+    Mutant(
         "dead-worker-heard-at-once",
         "src/dealias/training/checkpoint.py",
         "with _undisturbed(), path.open",

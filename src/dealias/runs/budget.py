@@ -99,9 +99,9 @@ def refuse_budgets(jobs: Sequence[Job], device: torch.device, warn: Callable[[st
         SettingsError: No policy fits; the message names the stage.
     """
     seen = set()
-    for job in jobs:
+    for job in (job for job in jobs if job.recipe.memory.budget is not None):
         one = training_of(job)
-        if job.recipe.memory.budget is None or one.counted in seen:
+        if one.counted in seen:
             continue
         seen.add(one.counted)
         allow_tf32(one.recipe.training.tf32)

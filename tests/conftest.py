@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+import unflushed  # noqa: F401  disks are not waited for
+
 torch.set_num_threads(1)
 # a command that is run inside this process shall not choose for the tests after it
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "ALL")

@@ -246,7 +246,9 @@ SECTIONS = {
         "scales, so that the choice among them learns; the published code computes one. "
         "MambaRecon's published code needs a CUDA kernel: here it was given the reference of it in "
         "PyTorch that mamba-ssm publishes (`selective_scan_ref`), a loop over all "
-        "tokens, whose training step of this size does not fit 24 GiB.",
+        "tokens. What the profiler notes of its operations in training, to count memory, is more "
+        "than 20 GB already at 32 x 32: training is compared at 16 x 16, and of the VarNet around "
+        "it, which takes no image so small, not at all.",
         _networks, None, True, show.networks),
     "full-size": Section(
         "Full-size PromptMR+",

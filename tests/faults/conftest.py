@@ -62,7 +62,7 @@ def server() -> Any:
     context = multiprocessing.get_context("forkserver")
     # the first optimiser of a process imports torch._dynamo: a second
     modules = ["dealias.runs.train", "dealias.cli.main", "dealias.io.open", "torch._dynamo"]
-    context.set_forkserver_preload(modules)
+    context.set_forkserver_preload([*modules, "unflushed"])
     return context
 
 

@@ -92,6 +92,31 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
     assert (tmp_path / "set" / "x").read_text() == "x"
 
 
+def test_what_is_whole_was_flushed_before_it_had_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut may leave the name and not the bytes."""
+    log: list[tuple[str, bool]] = []
+
+    def fsync(handle: int) -> None:
+        name = Path(f"/proc/self/fd/{handle}").resolve().name
+        log.append((name, any(path.name in ("a", "set") for path in tmp_path.iterdir())))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with atomic.replacing(tmp_path / "a") as partial:
+        partial.write_text("x")
+        name = partial.name
+        assert not log
+    assert log == [(name, False), (tmp_path.name, True)]
+    (tmp_path / "a").unlink()
+    log.clear()
+    with atomic.replacing(tmp_path / "set") as partial:
+        partial.mkdir()
+        (partial / "x").write_text("x")
+        name = partial.name
+    assert log == [("x", False), (name, False), (tmp_path.name, True)]
+
+
 def test_stale_partials_are_removed_and_named(tmp_path: Path) -> None:
     (tmp_path / ".partial-1-a").write_text("")
     (tmp_path / ".partial-2-b").mkdir()

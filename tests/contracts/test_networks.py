@@ -200,12 +200,13 @@ def test_it_learns_a_slice(entry: NetworkEntry) -> None:
     losses = []
     for _ in range(30):
         loss = (run(network, y) - target).square().mean()
+        losses.append(float(loss.detach()))
+        if losses[-1] < losses[0] / 3:
+            return
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss.detach()))
-    # rounding alone, which steps amplify, moves the factor by a fifth
-    assert min(losses[-5:]) < losses[0] / 3
+    pytest.fail(f"after 30 steps the loss is {losses[-1] / losses[0]:.2f} of the first")
 
 
 def test_varnet_without_refinement_is_zero_filled_and_has_no_residual() -> None:

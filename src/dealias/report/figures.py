@@ -117,7 +117,8 @@ def _quiet(axes: Any) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+        # beside the curves: with few epochs "best" lies on one of them
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _svg(figure: Figure) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,21 @@ def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server(own_cache_folder: Path) -> Any:
+    """A fork server that has everything imported.
+
+    There is one to a process: the first command that a test runs would start one that has next to
+    nothing imported, and each process forked from that would import torch for seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    # the first optimiser of a process imports torch._dynamo: a second
+    modules = ["dealias.runs.train", "dealias.cli.main", "dealias.io.open", "torch._dynamo"]
+    context.set_forkserver_preload([*modules, "unflushed"])
+    forkserver.ensure_running()
+    return context
 
 
 def absent(what: str, how: str) -> None:

@@ -150,7 +150,11 @@ def _networks(result: Result) -> list[str]:
     said = f"Published code at commit {commit}; our image is {off:.1e} from its, relative."
     modes = [mode for mode in ("training", "inference") if mode in result.values]
     tables = [show.times(result, mode) for mode in modes]
-    memory = [show.peaks(result, (f"{mode} memory",)) for mode in modes]
+    memory = [
+        show.peaks(result, (f"{mode} memory",))
+        for mode in modes
+        if f"{mode} memory" in result.values
+    ]
     return [said, *tables, *memory]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import runpy
 import signal
@@ -74,16 +73,6 @@ class Together:
 
 
 Start = Callable[..., Together]
-
-
-@pytest.fixture(scope="session")
-def server() -> Any:
-    """A fork server that has everything imported."""
-    context = multiprocessing.get_context("forkserver")
-    # the first optimiser of a process imports torch._dynamo: a second
-    modules = ["dealias.runs.train", "dealias.cli.main", "dealias.io.open", "torch._dynamo"]
-    context.set_forkserver_preload([*modules, "unflushed"])
-    return context
 
 
 def environments(size: int, faults: dict[int, str]) -> Iterator[dict[str, str]]:

@@ -202,7 +202,7 @@ def test_a_gain_must_leave_out_0_and_exceed_the_noise(
 def test_each_shipped_technique_can_be_left_out_where_it_is_used() -> None:
     known = {one.name: one for one in techniques_from()}
     uses = {one.name for one in in_use(list(known.values()), "demo", ())}
-    assert uses == {"foreground", "clipping", "all-coils"}
+    assert uses == {"foreground", "clipping", "all-coils", "duplication"}
     assert in_use([known["foreground"], known["experts"]], "unet", ()) == ()
     # made for that
     assert in_use(list(known.values()), "experiments/ablation", ()) == tuple(known.values())

@@ -251,8 +251,8 @@ SECTIONS = {
         "MambaRecon's published code needs a CUDA kernel: here it was given the reference of it in "
         "PyTorch that mamba-ssm publishes (`selective_scan_ref`), a loop over all "
         "tokens. What the profiler notes of its operations in training, to count memory, is more "
-        "than 20 GB already at 32 x 32: memory in training is compared at 16 x 16, and of the VarNet "
-        "around it, which takes no image so small, time alone.",
+        "than 20 GB already at 32 x 32: memory in training is compared at 16 x 16, and of the "
+        "VarNet around it, which takes no image so small, time alone.",
         _networks, None, True, show.networks),
     "full-size": Section(
         "Full-size PromptMR+",

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 import golden
 from apart import AS_FOUND, Apart
-from dealias.engine.allocator import taken
+from dealias.engine.allocator import Taken, taken
 from dealias.engine.policies import MemoryPolicy
 from dealias.errors import SettingsError
 from dealias.models.table import build_network
@@ -36,6 +36,7 @@ from dealias.scan.measurement import measure
 from record import facts, result_options, save
 from rows import LEANEST, OFFICIAL
 from shared import maps_for
+from tensors import held
 from varnet import tell
 from versus import CPU, interleaved, timed
 from where import device_options, started
@@ -157,6 +158,11 @@ def serve(arguments: argparse.Namespace) -> None:
         print(json.dumps(timed(once, CPU)), file=answers, flush=True)
 
 
+def by_allocator(call: Callable[[], object], device: torch.device) -> Taken:
+    """What the allocator says of one call."""
+    return taken([lambda: call], device)[0]
+
+
 def main() -> None:
     """Measure, print, and write a result file."""
     parser = options()
@@ -183,12 +189,9 @@ def main() -> None:
         spent = interleaved(timed_steps, arguments.rounds, device)
         results[mode] = spent
         tell(mode, spent, "")
-        if not arguments.uncounted:
-            results[f"{mode} memory"] = {
-                name: {"peak": taken([partial(lambda s: s, s)], device)[0].peak}
-                for name, s in steps.items()
-            }
-            tell(mode, results[f"{mode} memory"], "")
+        counted = held if arguments.tensors else partial(by_allocator, device=device)
+        results[f"{mode} memory"] = {name: {"peak": counted(s).peak} for name, s in steps.items()}
+        tell(mode, results[f"{mode} memory"], "")
     save("networks", f"{case.name}-{arguments.size}", parser, arguments, results)
 
 
@@ -206,8 +209,9 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--mode", choices=MODES, help="one of the two alone")
     parser.add_argument(
-        "--uncounted", action="store_true",
-        help="time alone: of a loop over tokens the profiler, which counts memory, notes gigabytes",
+        "--tensors", action="store_true",
+        help="count the memory of tensors instead of the allocator's: the profiler, which tells "
+        "the latter, notes gigabytes of a loop over tokens",
     )  # fmt: skip
     parser.add_argument("--serve", choices=MODES, help=argparse.SUPPRESS)
     device_options(parser)

@@ -2,19 +2,24 @@
 
 The profiler, which gives it on a CPU, notes every operation: beside a loop over tokens it needs
 more memory than what it measures. Here each storage is followed from the operation that made it to
-its death. Buffers that a kernel takes and gives back are not seen.
+its death; what a kernel takes for itself is measured when it is first called so, alone.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dealias.engine.allocator import Taken
+from dealias.engine.allocator import Taken, taken
 from dealias.engine.operation import tensors_in
+
+CPU = torch.device("cpu")
 
 
 class Storages(TorchDispatchMode):
@@ -22,23 +27,37 @@ class Storages(TorchDispatchMode):
 
     Attributes:
         live: Bytes of those that live.
-        peak: Most of them at once.
+        peak: Most at once, with what the kernel that runs takes for itself.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
         self._living: dict[int, weakref.ref[Any]] = {}
+        self._hidden: dict[tuple[Any, ...], int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation and follow what is new in what it gives."""
-        there = {one.untyped_storage()._cdata for one in tensors_in([args, kwargs or {}])}
-        out = func(*args, **(kwargs or {}))
+        call = partial(func, *args, **(kwargs or {}))
+        given = tensors_in([args, kwargs or {}])
+        out = call()
+        there = {one.untyped_storage()._cdata for one in given}
         for tensor in tensors_in(out):
             if tensor.untyped_storage()._cdata not in there:
                 self._follow(tensor.untyped_storage())
-        self.peak = max(self.peak, self.live)
+        # what writes to what it was given may not run twice
+        hidden = 0 if func._schema.is_mutable else self._own(call, given, out)
+        self.peak = max(self.peak, self.live + hidden)
         return out
+
+    def _own(self, call: partial[Any], given: list[Tensor], out: Any) -> int:
+        """Bytes that a kernel takes beside what it gives."""
+        shapes = [(one.shape, one.stride()) for one in [*given, *tensors_in(out)]]
+        key = (call.func, *shapes)
+        if key not in self._hidden:
+            (found,) = taken([lambda: call], CPU)
+            self._hidden[key] = found.peak - found.kept
+        return self._hidden[key]
 
     def _follow(self, storage: Any) -> None:
         place, size = storage._cdata, storage.nbytes()
@@ -60,7 +79,7 @@ def held(call: Callable[[], object]) -> Taken:
         call: Its result counts as kept.
 
     Returns:
-        As the allocator would tell it, less what kernels take for themselves.
+        As the allocator would tell it.
     """
     with Storages() as storages:
         result = call()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 import torch
@@ -30,18 +29,30 @@ def backward() -> None:
     THERE.grad = None
 
 
+def convolutions() -> None:
+    """Their kernels take memory for themselves, forward and backward."""
+    weights = [torch.ones(18, channels, 3, 3, requires_grad=True) for channels in (1, 18, 18)]
+    image = THERE.view(1, 1, 256, 256)
+    for weight in weights:
+        image = torch.nn.functional.silu(torch.nn.functional.conv2d(image, weight, padding=1))
+    image.sum().backward()
+    THERE.grad = None
+
+
 def test_storages_are_counted_once_and_while_they_live() -> None:
-    assert held(chain) == Taken(2 * SIZE, SIZE)
+    found = held(chain)
+    # kernels see the numbers as tensors
+    assert found.peak == pytest.approx(2 * SIZE, abs=64)
+    assert found.kept == SIZE
 
 
 def test_a_result_may_be_what_was_there() -> None:
     assert held(lambda: THERE.view(-1, 4)) == Taken(0, 0)
 
 
-@pytest.mark.parametrize("call", [chain, backward], ids=["chain", "backward"])
-def test_it_is_the_allocators_count_where_kernels_take_nothing(call: Callable[[], object]) -> None:
-    (word,) = taken([partial(lambda: call)], CPU)
+@pytest.mark.parametrize("call", [chain, backward, convolutions])
+def test_it_is_the_allocators_count(call: Callable[[], object]) -> None:
+    (word,) = taken([lambda: call], CPU)
     found = held(call)
-    # the allocator rounds each of its few blocks, and a sum takes a number
-    assert found.peak == pytest.approx(word.peak, abs=1024)
-    assert found.kept == pytest.approx(word.kept, abs=1024)
+    assert found.peak == pytest.approx(word.peak, rel=0.02)
+    assert found.kept == pytest.approx(word.kept, rel=0.02)

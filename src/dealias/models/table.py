@@ -177,7 +177,7 @@ NETWORKS = Table(
             tiny=EnsembleSettings(
                 members=(
                     VarNetSettings(cascades=2, channels=4, pools=2, sens_channels=4, sens_pools=2),
-                    DIRCNSettings(cascades=1, channels=4, groups=2, sens_channels=2),
+                    VarNetSettings(cascades=1, channels=2, pools=1, sens_channels=2, sens_pools=1),
                 ),
                 weights=(0.75, 0.25),
             ),

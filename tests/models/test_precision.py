@@ -15,6 +15,7 @@ from dealias.engine.device import choose_device
 from dealias.engine.precision import DTYPES, allow_tf32, borders, set_precision
 from dealias.errors import SettingsError
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
+from dealias.models.mixture import Ensemble, Experts
 from dealias.models.network import NetworkEntry
 from dealias.models.table import NETWORKS
 from dealias.physics.sampling.snu import snu_mask
@@ -90,9 +91,12 @@ def test_layers_compute_in_the_precision_of_their_input(
 
 
 def test_a_network_without_a_border_has_no_half_precision() -> None:
-    entry = NETWORKS["unet"]
-    with pytest.raises(SettingsError, match="training.precision: found bf16"):
-        set_precision(entry.build(entry.tiny), "bf16")
+    """Nor has one of which a member would stay as it is."""
+    unet, varnet = (NETWORKS[name].build(NETWORKS[name].tiny) for name in ("unet", "varnet"))
+    for network in (unet, Ensemble([varnet, unet], (0.5, 0.5)), Experts({"a": varnet, "b": unet})):
+        with pytest.raises(SettingsError, match="training.precision: found bf16"):
+            set_precision(network, "bf16")
+        set_precision(network, "fp32")
 
 
 @pytest.fixture

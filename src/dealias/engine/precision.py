@@ -7,6 +7,7 @@ from torch import nn
 
 from dealias.errors import SettingsError
 from dealias.models.layers.border import Border
+from dealias.models.network import Network
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -19,9 +20,10 @@ def set_precision(network: nn.Module, name: str) -> None:
         name: "fp32", "bf16" or "fp16".
 
     Raises:
-        SettingsError: The network has no such border.
+        SettingsError: The network, or a member of it, has no such border.
     """
-    if DTYPES[name] is not None and not borders(network):
+    members = (one for one in network.modules() if isinstance(one, Network))
+    if DTYPES[name] is not None and not all(map(borders, [network, *members])):
         where = "training.precision"
         raise SettingsError(where, name, "fp32 for this network", "set training.precision=fp32")
     for border in borders(network):

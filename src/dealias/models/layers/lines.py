@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 PARTS, SMALL = 8, 1 << 18
-"""Into how many parts an image is split, if it has more numbers than that; in small ones the calls
-cost more than the sums."""
+"""Into how many parts an image is split, if it has more numbers than that."""
 
 
 def is_last(x: Tensor) -> bool:
@@ -59,10 +58,9 @@ def mean(one: Tensor, shape: torch.Size, last: bool) -> Tensor:
     if not last:
         return one.mean(2)
     batch, channels, height, width = shape
-    if one.is_cuda or one.numel() <= SMALL:
+    if one.is_cuda:
         return one.reshape(batch, -1, channels).mean(1)
-    # torch sums over many channels-last pixels slowly; over lines a matrix product does, and as
-    # exactly
+    # torch sums over channels-last pixels slowly; over lines a matrix product does, and as exactly
     weights = one.new_full((1, height), 1 / height).expand(batch, 1, height)
     return torch.bmm(weights, one).reshape(batch, width, channels).mean(1)
 

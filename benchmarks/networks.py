@@ -167,6 +167,8 @@ def main() -> None:
     """Measure, print, and write a result file."""
     parser = options()
     arguments, device = started(parser)
+    if arguments.tensors and device.type != "cpu":
+        parser.error("--tensors is for a CPU; a GPU's allocator tells its own peak: leave it out")
     case, kspace = given(arguments)
     rows = both(case, kspace)
     asked = ["git", "-C", str(arguments.source), "rev-parse", "HEAD"]

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from dealias.engine import workspace as module
-from dealias.engine.cachefolder import cache_folder, measured_file, read_measured
+from dealias.cachefolder import cache_folder
+from dealias.engine.measured import measured_file, read_measured
 from dealias.engine.counting import Counter
 from dealias.engine.operation import Operation
 from dealias.engine.workspace import Workspace

@@ -31,7 +31,7 @@ def doctor(
 
     from dealias.atomic import write_json
     from dealias.cli.progress import warn
-    from dealias.engine.cachefolder import cache_folder
+    from dealias.cachefolder import cache_folder
     from dealias.engine.ceilings import measure_ceilings
     from dealias.engine.machine import look_around
 

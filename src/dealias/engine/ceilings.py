@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from dealias.engine.cachefolder import measured_file, read_measured, write_measured
+from dealias.engine.measured import measured_file, read_measured, write_measured
 from dealias.engine.timing import fastest
 
 _CHAIN = 100

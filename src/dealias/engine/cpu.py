@@ -10,6 +10,8 @@ import os
 import re
 from pathlib import Path
 
+from dealias.kernels.build import use_kernels
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Of glibc's mallopt."""
 INSTRUCTIONS = "ONEDNN_MAX_CPU_ISA"
@@ -20,7 +22,8 @@ ZEN_3_AND_4 = "25"
 
 
 def prepare_cpu() -> None:
-    """Keep freed memory, unless the user's environment says something of malloc."""
+    """Use our own kernels; keep freed memory, unless the user's environment speaks of malloc."""
+    use_kernels()
     if not any(name in os.environ for name in MALLOC_CHOSEN):
         keep_freed_memory()
 

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-_CONVOLUTIONS = [torch.ops.aten.convolution.default]
-"""What dominates the time; transposed convolutions are this operation, too."""
+import dealias.kernels.convolution  # noqa: F401  defines the operation
+
+_CONVOLUTIONS = [torch.ops.aten.convolution.default, torch.ops.dealias.conv3x3.default]
+"""What dominates the time; of torch's, transposed convolutions are the same operation."""
 
 
 def recompute(function: Any, *tensors: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from dealias.engine.allocator import Prepare, taken
-from dealias.engine.cachefolder import measured_file, read_measured, write_measured
+from dealias.engine.measured import measured_file, read_measured, write_measured
 from dealias.engine.operation import Operation
 from dealias.engine.timing import usual
 from dealias.errors import no_memory

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dealias.engine.cachefolder import measured_file, read_measured, write_measured
+from dealias.engine.measured import measured_file, read_measured, write_measured
 from dealias.engine.timing import fastest
 from dealias.physics.sampling.snu import snu_mask
 from dealias.runs.size import Size

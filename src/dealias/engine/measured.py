@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,10 @@ from typing import Any
 import torch
 
 from dealias.atomic import write_json
+from dealias.cachefolder import cache_folder
 from dealias.engine.cpu import INSTRUCTIONS
 from dealias.engine.device import device_name
 from dealias.errors import DiskError
-
-
-def cache_folder() -> Path:
-    """XDG_CACHE_HOME/dealias, or the platform's own place for caches; it need not exist."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if given and Path(given).is_absolute():  # others are to be ignored, the XDG rules say
-        return Path(given) / "dealias"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "dealias"
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "dealias" / "cache"
-    return Path.home() / ".cache" / "dealias"
 
 
 def measured_file(kind: str, device: torch.device) -> Path:

@@ -1,0 +1,142 @@
+"""Our kernels in C: compiled for this processor once, kept in the user's cache folder, loaded.
+
+Without a C compiler, on other processors, and in a process that did not ask for them, torch
+computes everything: the same up to rounding, only slower.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dealias.atomic import replacing
+from dealias.cachefolder import cache_folder
+from dealias.errors import DiskError
+
+CHOICE = "DEALIAS_KERNELS"
+"""Environment variable; 0 leaves everything to torch."""
+FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
+SOURCES = Path(__file__).parent
+ZEN_3_AND_4 = 25
+"""AMD's family of both; of the two Zen 4 alone has AVX-512, which it computes in two halves."""
+_REAL = {torch.float32: "float", torch.float64: "double"}
+_asked: set[str] = set()
+
+
+def use_kernels() -> None:
+    """Compute with our kernels from here on, where tensors are on a CPU and there are any."""
+    if os.environ.get(CHOICE) != "0":
+        _asked.add("cpu")
+
+
+@contextmanager
+def counted_for(device: str) -> Iterator[None]:
+    """Inside, what runs on `meta` is what would run on "cpu" or "cuda"."""
+    before = set(_asked)
+    if device == "cpu" and "cpu" in _asked:
+        _asked.add("meta")
+    try:
+        yield
+    finally:
+        _asked.clear()
+        _asked.update(before)
+
+
+def in_use(x: Tensor) -> bool:
+    """Whether there are kernels for a tensor's device and dtype, and the process asked for them."""
+    return x.device.type in _asked and x.dtype in _REAL and library(x.dtype) is not None
+
+
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The kernels of a dtype, compiled if they were not; None where `trouble` says why."""
+    return _found(dtype)[0]
+
+
+def trouble() -> str:
+    """Why there are no kernels on this machine, or nothing."""
+    return _found(torch.float32)[1]
+
+
+def pointer(x: Tensor | None) -> ctypes.c_void_p:
+    """To a tensor's first number."""
+    return ctypes.c_void_p(None if x is None else x.data_ptr())
+
+
+def simd() -> int:
+    """Bytes of the vectors that this processor computes fastest with; 0 where they are too short."""
+    about = _about_cpu()
+    flags = re.search(r"^flags\s*:(.*)$", about, re.MULTILINE)
+    known = set(flags.group(1).split()) if flags else set()
+    family = re.search(r"^cpu family\s*:\s*(\d+)$", about, re.MULTILINE)
+    halves = "AuthenticAMD" in about and family and int(family.group(1)) == ZEN_3_AND_4
+    if {"avx512f", "avx512dq", "avx512vl"} <= known and not halves:
+        return 64
+    return 32 if {"avx2", "fma"} <= known else 0
+
+
+@cache
+def _found(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str]:
+    width, compiler = simd(), _compiler()
+    if not width:
+        return None, "this processor has no AVX2"
+    if compiler is None:
+        return None, "no C compiler found (cc, gcc or clang)"
+    try:
+        path = _compiled(compiler, _REAL[dtype], width)
+        return ctypes.CDLL(str(path)), ""
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in error.stderr.splitlines() if "error" in line]
+        return None, f"{compiler} failed: {lines[0] if lines else error.stderr.strip()[-200:]}"
+    except (OSError, DiskError) as error:
+        return None, f"{cache_folder()} cannot be used: {error}"
+
+
+def _compiled(compiler: str, real: str, width: int) -> Path:
+    texts = [(SOURCES / name).read_text() for name in sorted(_files())]
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    # a folder that several machines share keeps a file for each kind of processor
+    said = "".join([*texts, *FLAGS, version.stdout, _flags_of_cpu()])
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    path = cache_folder() / "kernels" / f"{real}-{width}-{digest}.so"
+    if not path.is_file():
+        with replacing(path) as partial:
+            _compile(compiler, [f"-DREAL={real}", f"-DSIMD={width}"], partial)
+    return path
+
+
+def _compile(compiler: str, about: list[str], target: Path) -> None:
+    sources = [str(SOURCES / name) for name in _files() if name.endswith(".c")]
+    command = [compiler, *FLAGS, *about, *sources, "-o", str(target), "-lm"]
+    subprocess.run([*command, "-fopenmp"], capture_output=True, text=True, check=True)
+
+
+def _files() -> list[str]:
+    return [one.name for one in SOURCES.iterdir() if one.suffix in (".c", ".h")]
+
+
+def _compiler() -> str | None:
+    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def _flags_of_cpu() -> str:
+    lines = _about_cpu().splitlines()
+    return next((line for line in lines if line.startswith("flags")), "")
+
+
+def _about_cpu() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""

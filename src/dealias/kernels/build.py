@@ -12,8 +12,8 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 

@@ -20,6 +20,12 @@ INLINE vec load(const real *from) { return (vec)*(const loose *)from; }
 INLINE void store(real *to, vec v) { *(loose *)to = (loose)v; }
 INLINE vec all(real x) { return x - (vec){}; }
 
+/* a where v is above 0, else b */
+INLINE vec where_above(vec v, vec a, vec b) {
+  __typeof__(v > v) above = v > (vec){};
+  return (vec)((above & (__typeof__(above))a) | (~above & (__typeof__(above))b));
+}
+
 INLINE int thread(void) {
 #ifdef _OPENMP
   return omp_get_thread_num();

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dealias.kernels import norm as kernels
 from dealias.models.layers.lines import dense, image, is_last, lines, mean, mean_product, spread
 
 EPS = 1e-5
@@ -33,6 +34,8 @@ def instance_norm(x: Tensor) -> Tensor:
     x = dense(x)
     if torch.is_grad_enabled() and x.requires_grad:
         return _kept_for_gradients(x, NONE, None, None, None)
+    if kernels.suits(x):
+        return kernels.activate(x, kernels.moments(x, EPS), NONE)
     out = torch.empty_like(x)
     _run(x, NONE, (None, None, None), out, out)
     return out
@@ -66,6 +69,8 @@ def normalised_activation(
     given = (x, weight, bias, added)
     if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
         return _kept_for_gradients(x, activation, weight, bias, added)
+    if weight is None and added is None and activation != SILU and kernels.suits(x):
+        return kernels.activate(x, kernels.moments(x, EPS), float(activation), inplace=True)
     _run(x, activation, (weight, bias, added), x, x)
     return x
 
@@ -84,6 +89,12 @@ class _NormalisedActivation(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, activation: Activation, *after: Tensor | None) -> Tensor:
         weight, bias, added = after
         ctx.activation, ctx.whole = activation, _invertible(activation, weight, added)
+        ctx.kernels = ctx.whole and kernels.suits(x)
+        if ctx.kernels:
+            found = kernels.moments(x, EPS)
+            out = kernels.activate(x, found, float(activation))
+            ctx.save_for_backward(out, found, *after)
+            return out
         out = torch.empty_like(x)
         middle = out if ctx.whole else torch.empty_like(x)
         scale_NC = _run(x, activation, (weight, bias, added), middle, out)
@@ -94,6 +105,9 @@ class _NormalisedActivation(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kept, scale_NC, weight, bias, added = ctx.saved_tensors
+        if ctx.kernels:
+            of_x = kernels.activate_gradient(grad, kept, scale_NC, float(ctx.activation))
+            return of_x, None, None, None, None
         shape, last = kept.shape, is_last(kept)
         y, g = (lines(one, last).to(scale_NC.dtype) for one in (kept, grad))
         if ctx.whole:

@@ -19,6 +19,7 @@ import unflushed  # noqa: F401  disks are not waited for
 torch.set_num_threads(1)
 # a command that is run inside this process shall not choose for the tests after it
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "ALL")
+os.environ.setdefault("DEALIAS_KERNELS", "0")
 
 PACKAGES = {"ismrmrd_info": "ismrmrd-tools"}
 

@@ -9,8 +9,8 @@ import dealias
 
 SOURCE = Path(dealias.__file__).parent
 FLOORS = [
-    "physics", "scan", "metrics", "io", "classical", "data", "models", "engine", "inference",
-    "evaluation", "training", "config", "runs", "report", "cli",
+    "physics", "scan", "metrics", "io", "classical", "data", "kernels", "models", "engine",
+    "inference", "evaluation", "training", "config", "runs", "report", "cli",
 ]  # fmt: skip
 # the Python API for notebooks and `python -m dealias` stand on the roof beside cli
 ROOF = {"api", "__main__"}

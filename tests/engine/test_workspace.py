@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dealias.engine import workspace as module
 from dealias.cachefolder import cache_folder
-from dealias.engine.measured import measured_file, read_measured
+from dealias.engine import workspace as module
 from dealias.engine.counting import Counter
+from dealias.engine.measured import measured_file, read_measured
 from dealias.engine.operation import Operation
 from dealias.engine.workspace import Workspace
 

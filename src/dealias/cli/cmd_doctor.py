@@ -30,8 +30,8 @@ def doctor(
     import torch
 
     from dealias.atomic import write_json
-    from dealias.cli.progress import warn
     from dealias.cachefolder import cache_folder
+    from dealias.cli.progress import warn
     from dealias.engine.ceilings import measure_ceilings
     from dealias.engine.machine import look_around
 

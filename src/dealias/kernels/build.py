@@ -53,6 +53,12 @@ def counted_for(device: str) -> Iterator[None]:
         _asked.update(before)
 
 
+def said() -> str:
+    """What computes on the CPU of this process: our kernels or torch alone."""
+    ours = "cpu" in _asked and library(torch.float32) is not None
+    return f"dealias's, {8 * simd()} bits" if ours else "torch's"
+
+
 def in_use(x: Tensor) -> bool:
     """Whether there are kernels for a tensor's device and dtype, and the process asked for them."""
     return x.device.type in _asked and x.dtype in _REAL and library(x.dtype) is not None
@@ -68,13 +74,9 @@ def trouble() -> str:
     return _found(torch.float32)[1]
 
 
-def pointer(x: Tensor | None) -> ctypes.c_void_p:
-    """To a tensor's first number."""
-    return ctypes.c_void_p(None if x is None else x.data_ptr())
-
-
+@cache
 def simd() -> int:
-    """Bytes of the vectors that this processor computes fastest with; 0 where they are too short."""
+    """Bytes of the vectors that this processor computes fastest with; 0 where they are short."""
     about = _about_cpu()
     flags = re.search(r"^flags\s*:(.*)$", about, re.MULTILINE)
     known = set(flags.group(1).split()) if flags else set()

@@ -5,23 +5,16 @@ The function and the gradient of `models.layers.norm`, whose words hold here.
 
 from __future__ import annotations
 
-from ctypes import c_double, c_long
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from dealias.kernels.build import in_use, library, pointer
+from dealias.kernels.build import in_use
+from dealias.kernels.operations import define, run
 
 WORTH = 1 << 15
 """Numbers below which calls cost what is gained."""
 _PIECE = 8192
 """As in norm.c: the least that a piece has, in numbers, but for the last of an image."""
-_LIBRARY = torch.library.Library("dealias", "FRAGMENT")
-_LIBRARY.define("moments(Tensor x, float eps) -> Tensor")
-_LIBRARY.define("activate(Tensor x, Tensor moments, float slope) -> Tensor")
-_LIBRARY.define("activate_(Tensor(a!) x, Tensor moments, float slope) -> Tensor(a!)")
-_LIBRARY.define("activate_gradient(Tensor grad, Tensor y, Tensor moments, float slope) -> Tensor")
 
 
 def suits(x: Tensor) -> bool:
@@ -32,29 +25,25 @@ def suits(x: Tensor) -> bool:
 
 def moments(x: Tensor, eps: float) -> Tensor:
     """(3, N, C): means, what is lost by rounding them, and 1 over standard deviations."""
-    found: Tensor = torch.ops.dealias.moments(x, eps)
+    found: Tensor = _MOMENTS(x, eps)
     return found
 
 
 def activate(x: Tensor, found: Tensor, slope: float, inplace: bool = False) -> Tensor:
     """LeakyReLU of x normalised by its moments; the slope is between 0 and 1."""
-    run = torch.ops.dealias.activate_ if inplace else torch.ops.dealias.activate
-    out: Tensor = run(x, found, slope)
+    out: Tensor = _ACTIVATE_(x, found, slope) if inplace else _ACTIVATE(x, found, slope)
     return out
 
 
 def activate_gradient(grad: Tensor, y: Tensor, found: Tensor, slope: float) -> Tensor:
     """The gradient of what y was made from, moments included; the slope is not 0."""
-    out: Tensor = torch.ops.dealias.activate_gradient(grad, y, found, slope)
+    out: Tensor = _ACTIVATE_GRADIENT(grad, y, found, slope)
     return out
 
 
 def _moments(x: Tensor, eps: float) -> Tensor:
-    kernels, sizes = _kernels(x), _sizes(x)
-    found, room = x.new_empty(3, *x.shape[:2]), _room(x)
-    kernels.moments(
-        pointer(x), *sizes, c_double(eps), _threads(), pointer(room), pointer(found)
-    )
+    found = x.new_empty(3, *x.shape[:2])
+    run("moments", x.dtype, x, *_sizes(x), eps, torch.get_num_threads(), _room(x), found)
     return found
 
 
@@ -67,36 +56,21 @@ def _activate_(x: Tensor, found: Tensor, slope: float) -> Tensor:
 
 
 def _activated(x: Tensor, found: Tensor, slope: float, out: Tensor) -> Tensor:
-    sizes = _sizes(x)
-    _kernels(x).activate(
-        pointer(x), pointer(found), c_double(slope), *sizes, _threads(), pointer(out)
-    )
+    run("activate", x.dtype, x, found, slope, *_sizes(x), torch.get_num_threads(), out)
     return out
 
 
 def _activate_gradient(grad: Tensor, y: Tensor, found: Tensor, slope: float) -> Tensor:
     grad = grad.contiguous(memory_format=torch.channels_last)
-    out, room = torch.empty_like(y), _room(y)
-    _kernels(y).activate_gradient(
-        pointer(grad), pointer(y), pointer(found), c_double(slope), *_sizes(y), _threads(),
-        pointer(room), pointer(out),
-    )  # fmt: skip
+    out, threads = torch.empty_like(y), torch.get_num_threads()
+    given = (grad, y, found, slope, *_sizes(y), threads, _room(y), out)
+    run("activate_gradient", y.dtype, *given)
     return out
 
 
-def _kernels(x: Tensor) -> Any:
-    found = library(x.dtype)
-    assert found is not None
-    return found
-
-
-def _sizes(x: Tensor) -> tuple[c_long, c_long, c_long]:
+def _sizes(x: Tensor) -> tuple[int, int, int]:
     batch, channels, height, width = x.shape
-    return c_long(batch), c_long(height * width), c_long(channels)
-
-
-def _threads() -> c_long:
-    return c_long(torch.get_num_threads())
+    return batch, height * width, channels
 
 
 def _room(x: Tensor) -> Tensor:
@@ -105,11 +79,19 @@ def _room(x: Tensor) -> Tensor:
     return torch.empty(x.shape[0], pieces, x.shape[1], 2, dtype=torch.float64)
 
 
-_LIBRARY.impl("moments", _moments, "CPU")
-_LIBRARY.impl("activate", _activate, "CPU")
-_LIBRARY.impl("activate_", _activate_, "CPU")
-_LIBRARY.impl("activate_gradient", _activate_gradient, "CPU")
-_LIBRARY.impl("moments", lambda x, eps: x.new_empty(3, *x.shape[:2]), "Meta")
-_LIBRARY.impl("activate", lambda x, found, slope: torch.empty_like(x), "Meta")
-_LIBRARY.impl("activate_", lambda x, found, slope: x, "Meta")
-_LIBRARY.impl("activate_gradient", lambda grad, y, found, slope: torch.empty_like(y), "Meta")
+_MOMENTS = define(
+    "moments(Tensor x, float eps) -> Tensor",
+    _moments, lambda x, eps: x.new_empty(3, *x.shape[:2]),
+)  # fmt: skip
+_ACTIVATE = define(
+    "activate(Tensor x, Tensor moments, float slope) -> Tensor",
+    _activate, lambda x, found, slope: torch.empty_like(x),
+)  # fmt: skip
+_ACTIVATE_ = define(
+    "activate_(Tensor(a!) x, Tensor moments, float slope) -> Tensor(a!)",
+    _activate_, lambda x, found, slope: x,
+)  # fmt: skip
+_ACTIVATE_GRADIENT = define(
+    "activate_gradient(Tensor grad, Tensor y, Tensor moments, float slope) -> Tensor",
+    _activate_gradient, lambda grad, y, found, slope: torch.empty_like(y),
+)  # fmt: skip

@@ -71,42 +71,57 @@ typedef struct {
   long height, width, channels, across; /* `across`: tiles in a row */
 } image;
 
-/* Side 6: tiles of the image with a border of 1, by `evaluate_image`; side 4: tiles of a gradient,
-   by `evaluate_gradient`. Outside of the image there are zeros. */
+/* One tile of side 6 by `evaluate_image`, or of side 4, a gradient's, by `evaluate_gradient`; `down`
+   and `right` are the strides of its pixels. */
+INLINE void take_tile(const real *from, long down, long right, long channels, long side, long step,
+                      real *to) {
+  for (long c = 0; c < channels; c += LANES) {
+    vec half[6][6];
+    int full = channels - c >= LANES;
+    for (long j = 0; j < side; j++) {
+      const real *pixel = from + j * right + c;
+      vec d[6], e[6];
+      if (full) UNROLLED (long i = 0; i < side; i++) d[i] = load(pixel + i * down);
+      else UNROLLED (long i = 0; i < side; i++) d[i] = load_some(pixel + i * down, channels - c);
+      if (side == 6) evaluate_image(d, e);
+      else evaluate_gradient(d, e);
+      UNROLLED (long i = 0; i < 6; i++) half[i][j] = e[i];
+    }
+    UNROLLED (long i = 0; i < 6; i++) {
+      vec e[6];
+      if (side == 6) evaluate_image(half[i], e);
+      else evaluate_gradient(half[i], e);
+      UNROLLED (long j = 0; j < 6; j++) store(to + (i * 6 + j) * step + c, e[j]);
+    }
+  }
+}
+
+/* Tiles of an image with a border of 1 (side 6) or of a gradient (side 4), with zeros outside. */
 INLINE void take(const real *from, image x, long side, long begin, long end, long T, real *to) {
-  long width = whole(x.channels), border = side == 6;
-  for (long t = begin; t < end; t++, to += width) {
+  long C = x.channels, border = side == 6;
+  real patch[36 * C];
+  for (long t = begin; t < end; t++, to += whole(C)) {
     long top = t / x.across * 4 - border, left = t % x.across * 4 - border;
-    const real *pixels[6][6];
+    const real *corner = from + (top * x.width + left) * C;
+    if (top >= 0 && left >= 0 && top + side <= x.height && left + side <= x.width) {
+      take_tile(corner, x.width * C, C, C, side, T * whole(C), to);
+      continue;
+    }
     for (long i = 0; i < side; i++)
       for (long j = 0; j < side; j++) {
         long row = top + i, column = left + j;
         int inside = row >= 0 && row < x.height && column >= 0 && column < x.width;
-        pixels[i][j] = inside ? from + (row * x.width + column) * x.channels : NULL;
+        real *pixel = patch + (i * 6 + j) * C;
+        if (inside) memcpy(pixel, from + (row * x.width + column) * C, sizeof(real) * (size_t)C);
+        else memset(pixel, 0, sizeof(real) * (size_t)C);
       }
-    for (long c = 0; c < x.channels; c += LANES) {
-      vec half[6][6];
-      for (long j = 0; j < side; j++) {
-        vec d[6], e[6];
-        UNROLLED (long i = 0; i < side; i++)
-          d[i] = pixels[i][j] ? load_up_to(pixels[i][j] + c, x.channels - c) : (vec){};
-        if (side == 6) evaluate_image(d, e);
-        else evaluate_gradient(d, e);
-        UNROLLED (long i = 0; i < 6; i++) half[i][j] = e[i];
-      }
-      for (long i = 0; i < 6; i++) {
-        vec e[6];
-        if (side == 6) evaluate_image(half[i], e);
-        else evaluate_gradient(half[i], e);
-        UNROLLED (long j = 0; j < 6; j++) store(to + (i * 6 + j) * T * width + c, e[j]);
-      }
-    }
+    take_tile(patch, 6 * C, C, C, side, T * whole(C), to);
   }
 }
 
 /* Tiles of 4x4 from what the products gave, plus the bias if there is one. */
 static void give(const real *from, long T, const real *bias, image y, long begin, long end, real *to) {
-  long width = whole(y.channels);
+  long width = whole(y.channels), step = T * width;
   for (long t = begin; t < end; t++, from += width) {
     long top = t / y.across * 4, left = t % y.across * 4;
     long rows = least(4, y.height - top), columns = least(4, y.width - left);
@@ -115,7 +130,7 @@ static void give(const real *from, long T, const real *bias, image y, long begin
       vec half[4][6], b = bias ? load_up_to(bias + c, count) : (vec){};
       for (long j = 0; j < 6; j++) {
         vec m[6], e[4];
-        UNROLLED (long i = 0; i < 6; i++) m[i] = load(from + (i * 6 + j) * T * width + c);
+        UNROLLED (long i = 0; i < 6; i++) m[i] = load(from + (i * 6 + j) * step + c);
         interpolate(m, e);
         UNROLLED (long i = 0; i < 4; i++) half[i][j] = e[i];
       }
@@ -123,7 +138,10 @@ static void give(const real *from, long T, const real *bias, image y, long begin
         vec e[4];
         interpolate(half[i], e);
         real *pixel = to + ((top + i) * y.width + left) * y.channels + c;
-        for (long j = 0; j < columns; j++) store_up_to(pixel + j * y.channels, e[j] + b, count);
+        if (columns == 4 && count >= LANES)
+          UNROLLED (long j = 0; j < 4; j++) store(pixel + j * y.channels, e[j] + b);
+        else
+          for (long j = 0; j < columns; j++) store_up_to(pixel + j * y.channels, e[j] + b, count);
       }
     }
   }
@@ -184,9 +202,6 @@ static void multiply(long M, long K, long width, const real *a, long rows, long 
       LOW[step - 1](K, a + m * rows, rows, along, b + v, c + m * width + v, width, add);
   }
 }
-
-/* How many numbers a vector has. */
-long lanes(void) { return LANES; }
 
 /* Weights with strides (O, C, 3, 3) to (36, C, whole(O)). */
 void spread_weights(const real *weight, const long *strides, long C, long O, long threads, real *to) {

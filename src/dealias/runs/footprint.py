@@ -19,6 +19,7 @@ from dealias.engine.policies import MemoryPolicy
 from dealias.engine.precision import set_precision
 from dealias.engine.replay import Memory
 from dealias.engine.workspace import Workspace
+from dealias.kernels.build import counted_for
 from dealias.models.network import Network, Trainable
 from dealias.runs.beginning import freeze
 from dealias.runs.rehearsal import blank_batch, infer_once, inputs_of, learn_once
@@ -145,7 +146,7 @@ class Footprint:
                 parameter.grad = torch.empty_like(parameter)
                 held.append(parameter.grad)
         counter = Counter(_held(network), inputs_of(batch), _SEEN, held)
-        with counter:
+        with counted_for(self.device), counter:
             learn_once(network, batch, self.recipe, META)
         return counter.count(one.grad for one in network.parameters() if one.grad is not None)
 
@@ -154,7 +155,7 @@ class Footprint:
         network = self.network(policy).eval()
         batch = self._batch(network, 1)
         counter = Counter(_held(network), inputs_of(batch), _SEEN)
-        with counter:
+        with counted_for(self.device), counter:
             infer_once(network, batch, META)
         return counter.count()
 

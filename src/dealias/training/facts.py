@@ -8,20 +8,22 @@ from typing import Any
 
 import torch
 
+from dealias.kernels.build import said
 from dealias.scan.scan import Scan
 
 
 def environment(device: torch.device, ranks: int = 1) -> dict[str, Any]:
     """What exactness depends on: another value of any of these may change the last bits."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    # a CPU has no such choice
-    tf32 = {"tf32": torch.backends.cudnn.allow_tf32} if device.type == "cuda" else {}
+    # each has a choice that the other has not
+    cuda = device.type == "cuda"
+    own = {"tf32": torch.backends.cudnn.allow_tf32} if cuda else {"kernels": said()}
     return {
         "torch": torch.__version__,
         "device": f"{device.type}: {name}",
         "threads": torch.get_num_threads(),
         "world size": ranks,
-        **tf32,
+        **own,
     }
 
 

@@ -20,7 +20,7 @@ class Conv2d(nn.Conv2d):
         """(N, in, H, W) to (N, out, H', W'), in the precision of x."""
         weight, bias = _like(self.weight, x), _like(self.bias, x)
         if self._plain() and suits(x, self.out_channels):
-            return conv3x3(x, weight, bias)
+            return conv3x3(x, weight, bias)  # type: ignore[arg-type]
         return self._conv_forward(x, weight, bias)  # type: ignore[arg-type]
 
     def _plain(self) -> bool:

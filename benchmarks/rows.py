@@ -45,6 +45,9 @@ ROWS = {
         "the same function: an image as state, Fourier transforms along phase encode alone, "
         "channels-last convolutions, normalisation and LeakyReLU that keep one tensor, a few "
         "coils at a time in the sensitivity network", None, MemoryPolicy(coils=2)),
+    "all rows, all coils at once": Row(
+        "as that, without chunks of coils, which are computed again in training", None,
+        MemoryPolicy()),
     "crop": Row("and only the target's rows of the readout", 0, MemoryPolicy(coils=2)),
     "crop, channels first": Row(
         "as crop, but with the usual layout", 0, MemoryPolicy(coils=2), NCHW),

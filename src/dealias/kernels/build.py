@@ -60,7 +60,12 @@ def said() -> str:
 
 
 def in_use(x: Tensor) -> bool:
-    """Whether there are kernels for a tensor's device and dtype, and the process asked for them."""
+    """Whether there are kernels for a tensor's device and dtype, and the process asked for them.
+
+    torch.compile makes code of its own.
+    """
+    if torch.compiler.is_compiling():
+        return False
     return x.device.type in _asked and x.dtype in _REAL and library(x.dtype) is not None
 
 

@@ -67,6 +67,11 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
+def conv3x3_gradients(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Of x and of the weight, from that of `conv3x3(x, weight)`."""
+    return _CONVOLVE(grad, weight, None, True), _CORRELATE(x, grad)
+
+
 class _Conv3x3(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dealias.kernels.convolution import conv3x3, conv3x3_gradients
 from dealias.models.layers.convolution import Conv2d
 from dealias.models.layers.lines import is_last, lines
 
@@ -27,26 +28,32 @@ def prelu_convolution(x: Tensor, slope: Tensor, convolution: Conv2d) -> Tensor:
         (N, out, H', W').
     """
     settings = (convolution.stride, convolution.padding, convolution.dilation)
-    weight = convolution.weight.to(x.dtype)
-    out: Tensor = _PReLUConvolution.apply(x, slope.to(x.dtype), weight, *settings)  # type: ignore[no-untyped-call]
+    given = (x, slope.to(x.dtype), convolution.weight.to(x.dtype), convolution.suits_kernels(x))
+    out: Tensor = _PReLUConvolution.apply(*given, *settings)  # type: ignore[no-untyped-call]
     return out
 
 
 class _PReLUConvolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: Tensor, weight: Tensor, *settings: Any) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, slope: Tensor, weight: Tensor, kernels: bool, *settings: Any
+    ) -> Tensor:
         ctx.save_for_backward(x, slope, weight)
-        ctx.settings = settings
-        return F.conv2d(F.prelu(x, slope), weight, None, *settings)
+        ctx.kernels, ctx.settings = kernels, settings
+        active = F.prelu(x, slope)
+        return conv3x3(active, weight) if kernels else F.conv2d(active, weight, None, *settings)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, slope, weight = ctx.saved_tensors
         active = F.prelu(x, slope)
-        of_active, of_weight, _ = torch.ops.aten.convolution_backward(
-            grad, active, weight, None, *ctx.settings, False, (0, 0), 1, (True, True, False)
-        )
+        if ctx.kernels:
+            of_active, of_weight = conv3x3_gradients(grad, active, weight)
+        else:
+            of_active, of_weight, _ = torch.ops.aten.convolution_backward(
+                grad, active, weight, None, *ctx.settings, False, (0, 0), 1, (True, True, False)
+            )
         last = is_last(x)
         negative = lines(x.clamp(max=0), last)
         # a sum over the whole image wants float32; torch's own way takes five times as long
@@ -54,4 +61,4 @@ class _PReLUConvolution(torch.autograd.Function):
         g = lines(of_active, last).to(exact).flatten()
         of_slope = torch.dot(g, negative.to(exact).flatten()).reshape(1).to(slope.dtype)
         of_x = torch.where(x > 0, of_active, of_active * slope)
-        return of_x, of_slope, of_weight, None, None, None
+        return of_x, of_slope, of_weight, None, None, None, None

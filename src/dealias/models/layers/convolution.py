@@ -19,15 +19,16 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H', W'), in the precision of x."""
         weight, bias = _like(self.weight, x), _like(self.bias, x)
-        if self._plain() and suits(x, self.out_channels):
+        if self.suits_kernels(x):
             return conv3x3(x, weight, bias)  # type: ignore[arg-type]
         return self._conv_forward(x, weight, bias)  # type: ignore[arg-type]
 
-    def _plain(self) -> bool:
-        """Whether it is of 3x3 with zero padding 1, and no more than that."""
+    def suits_kernels(self, x: Tensor) -> bool:
+        """Whether our kernels compute it: of 3x3 with zero padding 1, no more, and worth it."""
         sizes = (self.kernel_size, self.padding, self.stride, self.dilation)
         plain = sizes == ((3, 3), (1, 1), (1, 1), (1, 1))
-        return plain and self.groups == 1 and self.padding_mode == "zeros"
+        plain = plain and self.groups == 1 and self.padding_mode == "zeros"
+        return plain and suits(x, self.out_channels)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):

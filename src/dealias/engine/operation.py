@@ -13,7 +13,8 @@ from torch.utils.flop_counter import flop_registry
 import dealias.kernels.convolution  # noqa: F401  defines the operations
 
 _FFT = {torch.ops.aten._fft_c2c, torch.ops.aten._fft_r2c, torch.ops.aten._fft_c2r}
-_OURS = {torch.ops.dealias.conv3x3, torch.ops.dealias.conv3x3_weight}
+_CONVOLVED = {torch.ops.dealias.conv3x3, torch.ops.dealias.conv3x3_moments}
+_OURS = {*_CONVOLVED, torch.ops.dealias.conv3x3_weight}
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _flops(function: Any, args: Any, kwargs: dict[str, Any], out: Any) -> float:
         return 5.0 * math.prod(sizes) * sum(math.log2(sizes[axis]) for axis in axes)
     if packet in _OURS:
         # what a direct convolution takes, so that networks have one count everywhere
-        x, other = args[0], out if packet is torch.ops.dealias.conv3x3 else args[1]
+        x, other = args[0], tensors_in(out)[0] if packet in _CONVOLVED else args[1]
         return 2.0 * 9 * x.numel() * other.shape[1]
     if packet in flop_registry:
         return float(flop_registry[packet](*args, **kwargs, out_val=out))

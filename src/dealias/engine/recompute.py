@@ -9,7 +9,11 @@ from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_conte
 
 import dealias.kernels.convolution  # noqa: F401  defines the operation
 
-_CONVOLUTIONS = [torch.ops.aten.convolution.default, torch.ops.dealias.conv3x3.default]
+_CONVOLUTIONS = [
+    torch.ops.aten.convolution.default,
+    torch.ops.dealias.conv3x3.default,
+    torch.ops.dealias.conv3x3_moments.default,
+]
 """What dominates the time; of torch's, transposed convolutions are the same operation."""
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dealias.kernels.build import in_use, simd
-from dealias.kernels.operations import define, run
+from dealias.kernels.operations import MOMENT, define, run
 
 POINTS, TILE = 36, 4
 ROOM = 1 << 19
@@ -41,7 +41,7 @@ def suits(x: Tensor, out_channels: int) -> bool:
     """
     batch, channels, height, width = x.shape
     few, many = sorted((channels, out_channels))
-    tiles = batch * -(-height // TILE) * -(-width // TILE)
+    tiles = batch * _tiles(height, width)
     return (
         few >= NARROW
         and many >= WIDE
@@ -63,7 +63,15 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (N, O, H, W), channels last.
     """
-    out: Tensor = _Conv3x3.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    out: Tensor = _Conv3x3.apply(x, weight, bias, None)  # type: ignore[no-untyped-call]
+    return out
+
+
+def conv3x3_moments(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """The same, and what `norm.moments` says of it, found while it is at hand."""
+    out: tuple[Tensor, Tensor] = _Conv3x3.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -74,25 +82,43 @@ def conv3x3_gradients(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, 
 
 class _Conv3x3(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float | None) -> Any:
         ctx.save_for_backward(x, weight)
-        out: Tensor = _CONVOLVE(x, weight, bias, False)
-        return out
+        if eps is None:
+            return _CONVOLVE(x, weight, bias, False)
+        out, found = _CONVOLVE_MOMENTS(x, weight, bias, eps)
+        ctx.mark_non_differentiable(found)
+        return out, found
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, *of_moments: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        of_x, of_weight, of_bias = ctx.needs_input_grad
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
         return (
             _CONVOLVE(grad, weight, None, True) if of_x else None,
             _CORRELATE(x, grad) if of_weight else None,
             grad.sum((0, 2, 3)) if of_bias else None,
+            None,
         )
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
     """The convolution; transposed, that of (N, O, H, W) which gives (N, C, H, W)."""
+    return _run(x, weight, bias, transposed, None)[0]
+
+
+def _convolved_moments(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    out, found = _run(x, weight, bias, False, eps)
+    assert found is not None
+    return out, found
+
+
+def _run(
+    x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, eps: float | None
+) -> tuple[Tensor, Tensor | None]:
     x = x.contiguous(memory_format=torch.channels_last)
     batch, channels, height, width = x.shape
     out_channels = weight.shape[1 if transposed else 0]
@@ -102,9 +128,17 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool)
     run("spread_weights", x.dtype, place, strides, channels, out_channels, threads, spread)
     block, room = _room(x, out_channels, threads)
     out = x.new_empty(batch, height, width, out_channels)
+    parts = found = None
+    if eps is not None:
+        blocks = -(-_tiles(height, width) // block)
+        parts = torch.empty(batch, blocks, out_channels, MOMENT, dtype=torch.float64)
+        found = x.new_empty(3, batch, out_channels)
     bias = None if bias is None else bias.contiguous()
-    run("convolve", x.dtype, x, spread, bias, out, _shape(x), out_channels, block, threads, room)
-    return out.permute(0, 3, 1, 2)
+    run(
+        "convolve", x.dtype, x, spread, bias, out, _shape(x), out_channels, block, threads, room,
+        eps or 0.0, parts, found,
+    )  # fmt: skip
+    return out.permute(0, 3, 1, 2), found
 
 
 def _of_weight(x: Tensor, grad: Tensor) -> Tensor:
@@ -136,6 +170,10 @@ def _room(x: Tensor, out_channels: int, threads: int) -> tuple[int, Tensor]:
     return block, x.new_empty(threads, block * tile)
 
 
+def _tiles(height: int, width: int) -> int:
+    return -(-height // TILE) * -(-width // TILE)
+
+
 def _whole(channels: int, x: Tensor) -> int:
     """Channels that whole vectors have."""
     lanes = simd() // x.element_size()
@@ -160,5 +198,12 @@ def _meta_of_weight(x: Tensor, grad: Tensor) -> Tensor:
 _CONVOLVE = define(
     "conv3x3(Tensor x, Tensor weight, Tensor? bias, bool transposed) -> Tensor",
     _convolved, _meta_convolved,
+)  # fmt: skip
+_CONVOLVE_MOMENTS = define(
+    "conv3x3_moments(Tensor x, Tensor weight, Tensor? bias, float eps) -> (Tensor, Tensor)",
+    _convolved_moments,
+    lambda x, weight, bias, eps: (
+        _meta_convolved(x, weight, bias, False), x.new_empty(3, x.shape[0], weight.shape[0]),
+    ),
 )  # fmt: skip
 _CORRELATE = define("conv3x3_weight(Tensor x, Tensor grad) -> Tensor", _of_weight, _meta_of_weight)

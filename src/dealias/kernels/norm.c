@@ -7,8 +7,7 @@
 
 #include "vectors.h"
 
-#include <math.h>
-#include <stdlib.h>
+#include "moments.h"
 
 #define PIECE 8192 /* numbers, about */
 #define SUMS 256   /* at least, side by side: each is of few numbers, which rounds little */
@@ -51,10 +50,9 @@ static void fold(const real *first, const real *second, layout a, double *to) {
   for (long line = 0; line < count; line += period)         \
     for (long i = 0, rest; i < period && (rest = count - line - i) > 0; i += LANES)
 
-/* to (3, N, C): the mean, what of the mean is lost in rounding it, 1 / sqrt(variance + eps).
-   `room` for (N, pieces, C, 2) doubles. Deviations are from a piece's first pixel, so that a large
-   mean does not drown them. */
-void moments(const real *x, long N, long pixels, long C, double eps, long threads, double *room,
+/* What `put_together` says; `room` for (N, pieces, C) moments. Deviations are from a piece's first
+   pixel, so that a large mean does not drown them. */
+void moments(const real *x, long N, long pixels, long C, double eps, long threads, moment *room,
              real *to) {
   layout a = lay_out(pixels, C);
 #pragma omp parallel for num_threads(threads)
@@ -62,32 +60,20 @@ void moments(const real *x, long N, long pixels, long C, double eps, long thread
     long count, begin = span(a, job % a.pieces, &count);
     const real *from = x + job / a.pieces * pixels * C + begin;
     real origin[a.period], first[a.period], second[a.period];
+    double sums[2 * C];
     repeat(from, a, origin);
     memset(first, 0, sizeof first);
     memset(second, 0, sizeof second);
     EACH (i, rest, count, a.period) {
-      vec d = load_up_to(from + line + i, rest) - (rest >= LANES ? load(origin + i) : load_some(origin + i, rest));
+      vec d = load_up_to(from + line + i, rest) - load_up_to(origin + i, rest);
       store(first + i, load(first + i) + d);
       store(second + i, load(second + i) + d * d);
     }
-    fold(first, second, a, room + job * C * 2);
+    fold(first, second, a, sums);
+    for (long c = 0; c < C; c++)
+      room[job * C + c] = moment_of((double)(count / C), from[c], sums[2 * c], sums[2 * c + 1]);
   }
-  for (long n = 0; n < N; n++)
-    for (long c = 0; c < C; c++) {
-      double mean = 0, squares = 0, seen = 0;
-      for (long piece = 0; piece < a.pieces; piece++) {
-        long count, begin = span(a, piece, &count);
-        const double *sums = room + ((n * a.pieces + piece) * C + c) * 2;
-        double some = (double)(count / C), level = sums[0] / some;
-        double other = x[n * pixels * C + begin + c] + level - mean;
-        squares += sums[1] - sums[0] * level + other * other * seen * some / (seen + some);
-        mean += other * some / (seen + some);
-        seen += some;
-      }
-      to[n * C + c] = (real)mean;
-      to[(N + n) * C + c] = (real)(mean - (real)mean);
-      to[(2 * N + n) * C + c] = (real)(1 / sqrt(fmax(squares, 0) / seen + eps));
-    }
+  put_together(room, N, a.pieces, C, eps, to);
 }
 
 /* y = LeakyReLU of x normalised; y may be x. The slope is at most 1. */
@@ -110,8 +96,8 @@ void activate(const real *x, const real *found, double slope, long N, long pixel
   }
 }
 
-/* What `activate` gave, y, and its gradient to that of its input; the slope is not 0. `room` as
-   for `moments`. */
+/* What `activate` gave, y, and its gradient to that of its input; the slope is not 0. `room` for
+   (N, pieces, C, 2) doubles. */
 void activate_gradient(const real *gradient, const real *y, const real *found, double slope, long N,
                        long pixels, long C, long threads, double *room, real *to) {
   layout a = lay_out(pixels, C);

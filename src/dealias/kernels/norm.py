@@ -5,11 +5,14 @@ The function and the gradient of `models.layers.norm`, whose words hold here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from dealias.kernels.build import in_use
-from dealias.kernels.operations import define, run
+from dealias.kernels.operations import MOMENT, define, run
 
 WORTH = 1 << 15
 """Numbers below which calls cost what is gained."""
@@ -23,27 +26,48 @@ def suits(x: Tensor) -> bool:
     return last and x.numel() >= WORTH and in_use(x)
 
 
-def moments(x: Tensor, eps: float) -> Tensor:
-    """(3, N, C): means, what is lost by rounding them, and 1 over standard deviations."""
-    found: Tensor = _MOMENTS(x, eps)
-    return found
+def normalised(
+    x: Tensor, slope: float, eps: float, found: Tensor | None = None, overwrite: bool = True
+) -> Tensor:
+    """LeakyReLU of instance-normalised images that suit; for gradients the result alone is kept.
 
+    Args:
+        x: (N, C, H, W); overwritten if that is allowed and no gradient is asked for.
+        slope: Of negative values, between 0 and 1; where a gradient is asked for, not 0.
+        eps: Added to variances.
+        found: The moments of x, if they are known.
+        overwrite: Whether x may be.
 
-def activate(x: Tensor, found: Tensor, slope: float, inplace: bool = False) -> Tensor:
-    """LeakyReLU of x normalised by its moments; the slope is between 0 and 1."""
-    out: Tensor = _ACTIVATE_(x, found, slope) if inplace else _ACTIVATE(x, found, slope)
+    Returns:
+        (N, C, H, W), channels last.
+    """
+    out: Tensor
+    if torch.is_grad_enabled() and x.requires_grad:
+        out = _Normalised.apply(x, slope, eps, found)  # type: ignore[no-untyped-call]
+    else:
+        found = _MOMENTS(x, eps) if found is None else found
+        out = (_ACTIVATE_ if overwrite else _ACTIVATE)(x, found, slope)
     return out
 
 
-def activate_gradient(grad: Tensor, y: Tensor, found: Tensor, slope: float) -> Tensor:
-    """The gradient of what y was made from, moments included; the slope is not 0."""
-    out: Tensor = _ACTIVATE_GRADIENT(grad, y, found, slope)
-    return out
+class _Normalised(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float, eps: float, found: Tensor | None) -> Tensor:
+        found = _MOMENTS(x, eps) if found is None else found
+        out: Tensor = _ACTIVATE(x, found, slope)
+        ctx.slope = slope
+        ctx.save_for_backward(out, found)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _ACTIVATE_GRADIENT(grad, *ctx.saved_tensors, ctx.slope), None, None, None
 
 
 def _moments(x: Tensor, eps: float) -> Tensor:
-    found = x.new_empty(3, *x.shape[:2])
-    run("moments", x.dtype, x, *_sizes(x), eps, torch.get_num_threads(), _room(x), found)
+    found, room = x.new_empty(3, *x.shape[:2]), _room(x, MOMENT)
+    run("moments", x.dtype, x, *_sizes(x), eps, torch.get_num_threads(), room, found)
     return found
 
 
@@ -63,7 +87,7 @@ def _activated(x: Tensor, found: Tensor, slope: float, out: Tensor) -> Tensor:
 def _activate_gradient(grad: Tensor, y: Tensor, found: Tensor, slope: float) -> Tensor:
     grad = grad.contiguous(memory_format=torch.channels_last)
     out, threads = torch.empty_like(y), torch.get_num_threads()
-    given = (grad, y, found, slope, *_sizes(y), threads, _room(y), out)
+    given = (grad, y, found, slope, *_sizes(y), threads, _room(y, 2), out)
     run("activate_gradient", y.dtype, *given)
     return out
 
@@ -73,10 +97,10 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
     return batch, height * width, channels
 
 
-def _room(x: Tensor) -> Tensor:
-    """Two sums of each channel and piece."""
+def _room(x: Tensor, numbers: int) -> Tensor:
+    """For some doubles of each channel and piece."""
     pieces = x.shape[1:].numel() // _PIECE + 1
-    return torch.empty(x.shape[0], pieces, x.shape[1], 2, dtype=torch.float64)
+    return torch.empty(x.shape[0], pieces, x.shape[1], numbers, dtype=torch.float64)
 
 
 _MOMENTS = define(

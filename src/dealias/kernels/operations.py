@@ -11,10 +11,12 @@ from torch import Tensor
 
 from dealias.kernels.build import library
 
+MOMENT = 3
+"""Doubles in a `moment` of moments.h."""
 _LIBRARY: Any = torch.library.Library("dealias", "DEF")  # type: ignore[no-untyped-call]
 
 
-def define(schema: str, real: Callable[..., Tensor], meta: Callable[..., Tensor]) -> Any:
+def define(schema: str, real: Callable[..., Any], meta: Callable[..., Any]) -> Any:
     """Make an operation of torch.ops.dealias.
 
     Args:

@@ -8,6 +8,8 @@
 
 #include "vectors.h"
 
+#include "moments.h"
+
 #define P ((real)0.6)
 #define Q ((real)1.6)
 #define PP (P * P)
@@ -119,15 +121,20 @@ INLINE void take(const real *from, image x, long side, long begin, long end, lon
   }
 }
 
-/* Tiles of 4x4 from what the products gave, plus the bias if there is one. */
-static void give(const real *from, long T, const real *bias, image y, long begin, long end, real *to) {
-  long width = whole(y.channels), step = T * width;
+/* Tiles of 4x4 from what the products gave, plus the bias if there is one; and, if there is a place
+   for them, the moments of what these tiles have, by deviations from their first pixel. */
+static void give(const real *from, long T, const real *bias, image y, long begin, long end, real *to,
+                 moment *found) {
+  long C = y.channels, width = whole(C), step = T * width;
+  real origin[width], sums[width], squares[width];
+  double seen = 0;
   for (long t = begin; t < end; t++, from += width) {
     long top = t / y.across * 4, left = t % y.across * 4;
     long rows = least(4, y.height - top), columns = least(4, y.width - left);
-    for (long c = 0; c < y.channels; c += LANES) {
-      long count = y.channels - c;
-      vec half[4][6], b = bias ? load_up_to(bias + c, count) : (vec){};
+    seen += (double)(rows * columns);
+    for (long c = 0; c < C; c += LANES) {
+      long count = C - c;
+      vec half[4][6], b = bias ? load_up_to(bias + c, count) : (vec){}, sum = {}, square = {};
       for (long j = 0; j < 6; j++) {
         vec m[6], e[4];
         UNROLLED (long i = 0; i < 6; i++) m[i] = load(from + (i * 6 + j) * step + c);
@@ -137,14 +144,27 @@ static void give(const real *from, long T, const real *bias, image y, long begin
       for (long i = 0; i < rows; i++) {
         vec e[4];
         interpolate(half[i], e);
-        real *pixel = to + ((top + i) * y.width + left) * y.channels + c;
+        real *pixel = to + ((top + i) * y.width + left) * C + c;
+        UNROLLED (long j = 0; j < 4; j++) e[j] += b;
+        if (found && i == 0 && t == begin) store(origin + c, e[0]);
         if (columns == 4 && count >= LANES)
-          UNROLLED (long j = 0; j < 4; j++) store(pixel + j * y.channels, e[j] + b);
+          UNROLLED (long j = 0; j < 4; j++) store(pixel + j * C, e[j]);
         else
-          for (long j = 0; j < columns; j++) store_up_to(pixel + j * y.channels, e[j] + b, count);
+          for (long j = 0; j < columns; j++) store_up_to(pixel + j * C, e[j], count);
+        if (found)
+          for (long j = 0; j < columns; j++) {
+            vec d = e[j] - load(origin + c);
+            sum += d;
+            square += d * d;
+          }
+      }
+      if (found) {
+        store(sums + c, t == begin ? sum : sum + load(sums + c));
+        store(squares + c, t == begin ? square : square + load(squares + c));
       }
     }
   }
+  for (long c = 0; found && c < C; c++) found[c] = moment_of(seen, origin[c], sums[c], squares[c]);
 }
 
 /* c[m][v] (+)= sum over k of a[m * rows + k * along] * b[k * ld + v], ROWS x VECTORS of them held in
@@ -258,9 +278,9 @@ void gather(const real *from, long parts, long C, long O, long threads, real *we
 }
 
 /* x (N, H, W, C) to y (N, H, W, O); `spread` as above; `room` for (threads, 36, T, whole(C) +
-   whole(O)). */
+   whole(O)). If there are `parts`, for (N, blocks, O) moments, also what `put_together` says of y. */
 void convolve(const real *x, const real *spread, const real *bias, real *y, const long *shape,
-              long O, long T, long threads, real *room) {
+              long O, long T, long threads, real *room, double eps, moment *parts, real *found) {
   long N = shape[0], H = shape[1], W = shape[2], C = shape[3], across = (W + 3) / 4;
   long tiles = (H + 3) / 4 * across, blocks = (tiles + T - 1) / T;
   image in = {H, W, C, across}, out = {H, W, O, across};
@@ -273,8 +293,9 @@ void convolve(const real *x, const real *spread, const real *bias, real *y, cons
     for (long p = 0; p < POINTS; p++)
       multiply(end - begin, C, whole(O), taken + p * T * whole(C), whole(C), 1,
                spread + p * C * whole(O), made + p * T * whole(O), 0);
-    give(made, T, bias, out, begin, end, y + n * H * W * O);
+    give(made, T, bias, out, begin, end, y + n * H * W * O, parts ? parts + job * O : NULL);
   }
+  if (parts) put_together(parts, N, blocks, O, eps, found);
 }
 
 /* What x (N, H, W, C) and the gradient of y (N, H, W, O) give for `gather`, in `parts` that are

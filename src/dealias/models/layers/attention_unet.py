@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
 from dealias.models.layers.dense_middle import DenseMiddle, Pattern
-from dealias.models.layers.norm import NONE, RELU, normalised_activation
+from dealias.models.layers.norm import NONE, RELU, normalised_activation, normalised_convolution
 from dealias.models.network import Block
 
 SLOPE = 0.2
@@ -30,7 +30,7 @@ class ReluConvBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
         for convolution in (self.first, self.second):
-            x = normalised_activation(convolution(x), RELU)
+            x = normalised_convolution(convolution, x, RELU)
         return x
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dealias.kernels.convolution import conv3x3, suits
+from dealias.kernels.convolution import conv3x3, conv3x3_moments, suits
 
 
 class Conv2d(nn.Conv2d):
@@ -22,6 +22,11 @@ class Conv2d(nn.Conv2d):
         if self.suits_kernels(x):
             return conv3x3(x, weight, bias)  # type: ignore[arg-type]
         return self._conv_forward(x, weight, bias)  # type: ignore[arg-type]
+
+    def with_moments(self, x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        """What an x that suits gives, and its moments as `kernels.norm` has them."""
+        weight, bias = _like(self.weight, x), _like(self.bias, x)
+        return conv3x3_moments(x, weight, bias, eps)  # type: ignore[arg-type]
 
     def suits_kernels(self, x: Tensor) -> bool:
         """Whether our kernels compute it: of 3x3 with zero padding 1, no more, and worth it."""

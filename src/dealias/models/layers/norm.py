@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dealias.kernels import norm as kernels
+from dealias.models.layers.convolution import Conv2d
 from dealias.models.layers.lines import dense, image, is_last, lines, mean, mean_product, spread
 
 EPS = 1e-5
@@ -32,10 +33,10 @@ def instance_norm(x: Tensor) -> Tensor:
         Same shape and dtype.
     """
     x = dense(x)
+    if kernels.suits(x):
+        return kernels.normalised(x, NONE, EPS, overwrite=False)
     if torch.is_grad_enabled() and x.requires_grad:
         return _kept_for_gradients(x, NONE, None, None, None)
-    if kernels.suits(x):
-        return kernels.activate(x, kernels.moments(x, EPS), NONE)
     out = torch.empty_like(x)
     _run(x, NONE, (None, None, None), out, out)
     return out
@@ -67,12 +68,34 @@ def normalised_activation(
     """
     x = dense(x)
     given = (x, weight, bias, added)
-    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
+    graded = torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given)
+    if _kernels_suit(activation, weight, added, graded) and kernels.suits(x):
+        return kernels.normalised(x, float(activation), EPS)
+    if graded:
         return _kept_for_gradients(x, activation, weight, bias, added)
-    if weight is None and added is None and activation != SILU and kernels.suits(x):
-        return kernels.activate(x, kernels.moments(x, EPS), float(activation), inplace=True)
     _run(x, activation, (weight, bias, added), x, x)
     return x
+
+
+def normalised_convolution(convolution: Conv2d, x: Tensor, activation: Activation) -> Tensor:
+    """normalised_activation(convolution(x), activation).
+
+    Our kernels find means and variances while they convolve.
+    """
+    graded = torch.is_grad_enabled()
+    if not (_kernels_suit(activation, None, None, graded) and convolution.suits_kernels(x)):
+        return normalised_activation(convolution(x), activation)
+    y, found = convolution.with_moments(x, EPS)
+    return kernels.normalised(y, float(activation), EPS, found)
+
+
+def _kernels_suit(
+    activation: Activation, weight: Tensor | None, added: Tensor | None, graded: bool
+) -> bool:
+    """Whether our kernels have this function, or with its gradient."""
+    if weight is not None or added is not None or activation == SILU:
+        return False
+    return float(activation) <= 1 and (activation != RELU or not graded)
 
 
 After = tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -89,12 +112,6 @@ class _NormalisedActivation(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, activation: Activation, *after: Tensor | None) -> Tensor:
         weight, bias, added = after
         ctx.activation, ctx.whole = activation, _invertible(activation, weight, added)
-        ctx.kernels = ctx.whole and kernels.suits(x)
-        if ctx.kernels:
-            found = kernels.moments(x, EPS)
-            out = kernels.activate(x, found, float(activation))
-            ctx.save_for_backward(out, found, *after)
-            return out
         out = torch.empty_like(x)
         middle = out if ctx.whole else torch.empty_like(x)
         scale_NC = _run(x, activation, (weight, bias, added), middle, out)
@@ -105,9 +122,6 @@ class _NormalisedActivation(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         kept, scale_NC, weight, bias, added = ctx.saved_tensors
-        if ctx.kernels:
-            of_x = kernels.activate_gradient(grad, kept, scale_NC, float(ctx.activation))
-            return of_x, None, None, None, None
         shape, last = kept.shape, is_last(kept)
         y, g = (lines(one, last).to(scale_NC.dtype) for one in (kept, grad))
         if ctx.whole:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dealias.models.layers.convolution import Conv2d, ConvTranspose2d
 from dealias.models.layers.lines import laid_out
-from dealias.models.layers.norm import normalised_activation
+from dealias.models.layers.norm import normalised_activation, normalised_convolution
 from dealias.models.network import Block
 
 SLOPE = 0.2
@@ -28,7 +28,7 @@ class ConvBlock(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H, W)."""
         for convolution in (self.first, self.second):
-            x = normalised_activation(convolution(x), SLOPE)
+            x = normalised_convolution(convolution, x, SLOPE)
             x = self.dropout(x)
         return x
 

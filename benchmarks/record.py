@@ -20,6 +20,7 @@ import torch
 from dealias.atomic import write_json
 from dealias.engine.device import device_name
 from dealias.engine.machine import memory_limit
+from dealias.kernels.build import said
 
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -43,6 +44,7 @@ def facts(device: torch.device = CPU) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "ram": memory_limit(),
         "gpu": None if device.type == "cpu" else _gpu(device),
+        **({"kernels": said()} if device.type == "cpu" else {}),
         "load": round(os.getloadavg()[0], 1),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -212,12 +212,10 @@ SECTIONS = {
         "Time",
         "One slice of E2E-VarNet. Training is forward, loss and backward. Our `measure`, which "
         "masks and transforms the readout, is in both.\n\n"
-        "What is left on a CPU is convolutions, more than half of it: both networks call the same "
-        "kernels of oneDNN, which compute 18 channels in blocks of 16 (AVX-512) or 8 (AVX2), so "
-        "that 32 or 24 are paid for. Splitting 16 + 2, matrix products, prepacked weights, "
-        "channels first, torch.compile and normalisation in blocks that fit a cache were tried and "
-        "gain nothing or a few percent "
-        "([decision 10](decisions/0010-a-cpu-process-keeps-its-memory.md)). Neighbours on the "
+        "Where it says \"CPU kernels dealias's\", 3x3 convolutions and normalisation of ours are "
+        "computed by kernels of our own: Winograd's filtering takes 36 products where oneDNN takes 144 "
+        "([decision 15](decisions/0015-convolutions-on-a-cpu-are-our-own.md)). Elsewhere, and in "
+        "rows with channels first or torch.compile, both networks call torch's. Neighbours on the "
         "host move every row here by a quarter from hour to hour; ratios move by a tenth.",
         _times, draw.bars, True),
     "varnet-memory": Section(

@@ -56,9 +56,10 @@ class Result:
         if facts["gpu"]:
             what = f"{facts['gpu']['name']}, {said_memory(facts['gpu']['memory'])}; {what}"
         threads = f"{facts['threads']} thread{'s' if facts['threads'] > 1 else ''}"
+        kernels = f"CPU kernels {facts['kernels']}; " if "kernels" in facts else ""
         return (
             f"`{self.values['command']}`\n\n{facts['date']}, {what}; {threads}, load "
-            f"{facts['load']:g} when it began; {facts['system']}, Python {facts['python']}, "
+            f"{facts['load']:g} when it began; {kernels}{facts['system']}, Python {facts['python']}, "
             f"torch {facts['torch']}, fastmri {facts['fastmri']}, "
             f"dealias {facts['dealias']}{'' if self.kind == 'varnet-memory' else rounds}."
         )

@@ -209,7 +209,17 @@ def test_the_doctor_tells_and_writes(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = tmp_path / "doctor.json"
     assert call("doctor", "--json", str(out)) == 0
     said = capsys.readouterr().out
-    for word in ("torch", "threads", "of RAM", "sgemm", "copy", "cache", "free here", "compile"):
+    for word in (
+        "torch",
+        "threads",
+        "of RAM",
+        "sgemm",
+        "copy",
+        "cache",
+        "free here",
+        "compile",
+        "cpu kernels",
+    ):
         assert word in said
     assert json.loads(out.read_text())["ceilings"]["cpu"]["flops"] > 0
 

@@ -61,7 +61,7 @@ def _lines(machine: Machine, ceilings: dict[str, Ceilings], cache: Path) -> list
         rows.append((f"cuda:{gpu.index}", f"{about}, {said}"))
     if not machine.gpus:
         rows.append(("gpu", "none seen"))
-    rows.append(("compile", machine.compile))
+    rows += [("compile", machine.compile), ("cpu kernels", machine.kernels)]
     for name, one in ceilings.items():
         speeds = f"{one.flops / 1e9:,.0f} GFLOP/s (sgemm), {one.bytes / 1e9:,.0f} GB/s (copy)"
         rows.append((f"{name} at most", f"{speeds}, {one.call * 1e6:.1f} us an operation"))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from dealias.engine.device import device_name, usable_cuda
+from dealias.kernels.build import simd, trouble
 
 TRITON_NEEDS = (7, 0)
 """Capability below which Triton, which torch.compile needs on a GPU, makes no code."""
@@ -54,6 +55,7 @@ class Machine:
         memory: Bytes of RAM, or of what a container may use of it.
         gpus: CUDA devices.
         compile: Why torch.compile cannot work, or "works".
+        kernels: What computes convolutions on the CPU, and if it is torch, why.
         disk: Bytes free where the command runs.
     """
 
@@ -65,6 +67,7 @@ class Machine:
     memory: int
     gpus: tuple[Gpu, ...]
     compile: str
+    kernels: str
     disk: int
 
     def to_json(self) -> dict[str, Any]:
@@ -84,6 +87,7 @@ def look_around() -> Machine:
         memory_limit(),
         gpus,
         compiling(gpus),
+        convolving(),
         shutil.disk_usage(Path.cwd()).free,
     )
 
@@ -103,6 +107,12 @@ def memory_limit(files: tuple[str, ...] = _LIMITS) -> int:
         if text.isdigit():  # "max" is none
             limits.append(int(text))
     return min(limits)
+
+
+def convolving() -> str:
+    """What computes convolutions on the CPU; our kernels are compiled if they were not."""
+    why = trouble()
+    return f"torch's: {why}" if why else f"dealias's, vectors of {8 * simd()} bits"
 
 
 def advice(capability: tuple[int, int], architectures: list[str]) -> str:

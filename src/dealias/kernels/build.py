@@ -56,7 +56,7 @@ def counted_for(device: str) -> Iterator[None]:
 def said() -> str:
     """What computes on the CPU of this process: our kernels or torch alone."""
     ours = "cpu" in _asked and library(torch.float32) is not None
-    return f"dealias's, {8 * simd()} bits" if ours else "torch's"
+    return f"dealias's, {8 * simd()}-bit" if ours else "torch's"
 
 
 def in_use(x: Tensor) -> bool:
@@ -76,7 +76,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 def trouble() -> str:
     """Why there are no kernels on this machine, or nothing."""
-    return _found(torch.float32)[1]
+    return f"{CHOICE}=0" if os.environ.get(CHOICE) == "0" else _found(torch.float32)[1]
 
 
 @cache

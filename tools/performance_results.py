@@ -59,8 +59,8 @@ class Result:
         kernels = f"CPU kernels {facts['kernels']}; " if "kernels" in facts else ""
         return (
             f"`{self.values['command']}`\n\n{facts['date']}, {what}; {threads}, load "
-            f"{facts['load']:g} when it began; {kernels}{facts['system']}, Python {facts['python']}, "
-            f"torch {facts['torch']}, fastmri {facts['fastmri']}, "
+            f"{facts['load']:g} when it began; {kernels}{facts['system']}, "
+            f"Python {facts['python']}, torch {facts['torch']}, fastmri {facts['fastmri']}, "
             f"dealias {facts['dealias']}{'' if self.kind == 'varnet-memory' else rounds}."
         )
 

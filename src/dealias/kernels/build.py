@@ -96,7 +96,7 @@ def simd() -> int:
 def _found(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str]:
     width, compiler = simd(), _compiler()
     if not width:
-        return None, "this processor has no AVX2"
+        return None, "they need Linux on a processor with AVX2"
     if compiler is None:
         return None, "no C compiler found (cc, gcc or clang)"
     try:

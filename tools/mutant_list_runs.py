@@ -99,8 +99,8 @@ RUN_MUTANTS = [
     Mutant(
         "convolutions-computed-twice",
         "src/dealias/engine/recompute.py",
-        "_CONVOLUTIONS = [torch.ops.aten.convolution.default]",
-        "_CONVOLUTIONS = [torch.ops.aten.mm.default]",
+        "    torch.ops.aten.convolution.default,\n",
+        "",
         "tests/engine/test_recompute.py",
     ),
     Mutant(

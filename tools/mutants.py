@@ -66,10 +66,11 @@ def all_mutants() -> list[Mutant]:
     """Every fault that is planted."""
     from mutant_list import MUTANTS
     from mutant_list_craft import CRAFT_MUTANTS
+    from mutant_list_kernels import KERNEL_MUTANTS
     from mutant_list_networks import NETWORK_MUTANTS
     from mutant_list_runs import RUN_MUTANTS
 
-    return [*MUTANTS, *CRAFT_MUTANTS, *NETWORK_MUTANTS, *RUN_MUTANTS]
+    return [*MUTANTS, *CRAFT_MUTANTS, *KERNEL_MUTANTS, *NETWORK_MUTANTS, *RUN_MUTANTS]
 
 
 def judge(copies: queue.SimpleQueue[Path], mutant: Mutant) -> bool:

@@ -214,10 +214,10 @@ SECTIONS = {
         "masks and transforms the readout, is in both.\n\n"
         "Where it says \"CPU kernels dealias's\", 3x3 convolutions and normalisation of ours "
         "are computed by kernels of our own: Winograd's filtering takes 36 products where "
-        "oneDNN takes 144 ([decision 15](decisions/0015-convolutions-on-a-cpu-are-our- "
-        "own.md)). Elsewhere, and in rows with channels first or torch.compile, both networks "
-        "call torch's. Neighbours on the host move every row here by a quarter from hour to "
-        "hour; ratios move by a tenth.",
+        "oneDNN takes 144 ([decision "
+        "15](decisions/0015-convolutions-on-a-cpu-are-our-own.md)). Elsewhere, and in rows "
+        "with channels first or torch.compile, both networks call torch's. Neighbours on the "
+        "host move every row here by a quarter from hour to hour; ratios move by a tenth.",
         _times, draw.bars, True),
     "varnet-memory": Section(
         "Memory",

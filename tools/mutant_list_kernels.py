@@ -36,8 +36,8 @@ KERNEL_MUTANTS = [
     Mutant(
         "deviations-from-zero",
         "src/dealias/kernels/winograd.c",
-        "vec d = e[j] - load(origin + c);",
-        "vec d = e[j];",
+        "own += (v[i][j] - sum) * (v[i][j] - sum);",
+        "own += v[i][j] * v[i][j] - sum * sum;",
         "tests/kernels/test_convolution.py",
     ),
     Mutant(
@@ -59,6 +59,13 @@ KERNEL_MUTANTS = [
         "src/dealias/kernels/norm.c",
         "vec inner = where_above(v, g, g * below)",
         "vec inner = where_above(v, g, g)",
+        "tests/kernels/test_norm.py",
+    ),
+    Mutant(
+        "autograd-not-told-of-what-is-overwritten",
+        "src/dealias/kernels/norm.py",
+        "    torch.autograd.graph.increment_version(x)\n",
+        "",
         "tests/kernels/test_norm.py",
     ),
     Mutant(

@@ -14,6 +14,7 @@ from dealias.engine.policies import MemoryPolicy
 from dealias.kernels import build
 from dealias.models.layers.activated import prelu_convolution
 from dealias.models.layers.convolution import Conv2d
+from dealias.models.layers.unet import ConvBlock
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.physics.sampling.snu import snu_mask
 from dealias.runs.footprint import Footprint
@@ -56,6 +57,18 @@ def test_images_and_gradients_are_torchs(ran: Any, off: Callable[..., Any], name
     assert seen.count["dealias::conv3x3_moments"] >= 3 * 2 * cascades
     if name == "keep convolutions":
         assert seen.count["dealias::conv3x3_moments"] == 3 * 3
+
+
+def test_kept_convolutions_that_were_overwritten_are_refused(ran: Any) -> None:
+    network = torch.nn.Sequential(ConvBlock(16, 16, 0.0))
+    network[0].first.requires_grad_(False)
+    MemoryPolicy(blocks="keep_convolutions").apply(network)
+    x = torch.ones(1, 16, 64, 64).contiguous(memory_format=torch.channels_last)
+    with ran() as seen:
+        y = network(x)
+    assert seen.count["dealias::activate_"] == 1
+    with pytest.raises(RuntimeError, match="mutated"):
+        y.sum().backward()
 
 
 def test_a_prelu_before_it_changes_nothing(ran: Any, off: Callable[..., Any]) -> None:

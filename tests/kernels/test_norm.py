@@ -96,6 +96,31 @@ def test_a_large_mean_does_not_drown_what_varies() -> None:
     assert farthest(of, true) < 2e-6
 
 
+@pytest.mark.parametrize("times", [10.0, 1000.0])
+def test_one_pixel_that_stands_out_spoils_nothing(times: float) -> None:
+    """The first, which a sum might take its origin from."""
+    rng = torch.Generator().manual_seed(9)
+    x = torch.randn(1, 18, 120, 90, generator=rng)
+    x[:, :, 0, 0] = times
+    x = x.contiguous(memory_format=torch.channels_last)
+    wanted = (x.double().var((2, 3), correction=0) + 1e-5).rsqrt()
+    found = torch.ops.dealias.moments(x, 1e-5)[2].double()
+    assert float((found / wanted - 1).abs().max()) < 5e-7
+    weight = torch.zeros(18, 18, 3, 3)
+    weight[:, :, 1, 1] = torch.eye(18)
+    same, of = torch.ops.dealias.conv3x3_moments(x, weight, None, 1e-5)
+    wanted = (same.double().var((2, 3), correction=0) + 1e-5).rsqrt()
+    assert float((of[2].double() / wanted - 1).abs().max()) < 5e-7
+
+
+def test_autograd_notices_what_was_overwritten() -> None:
+    x, weight = images(SHAPES[0]), torch.ones((), dtype=torch.float64, requires_grad=True)
+    product = x * weight
+    normalised_activation(x, 0.2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
 def test_what_does_not_vary_gives_zeros() -> None:
     x = torch.full((1, 16, 60, 60), 1e5).contiguous(memory_format=torch.channels_last)
     x.requires_grad_()

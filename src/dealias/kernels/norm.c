@@ -50,8 +50,8 @@ static void fold(const real *first, const real *second, layout a, double *to) {
   for (long line = 0; line < count; line += period)         \
     for (long i = 0, rest; i < period && (rest = count - line - i) > 0; i += LANES)
 
-/* What `put_together` says; `room` for (N, pieces, C) moments. Deviations are from a piece's first
-   pixel, so that a large mean does not drown them. */
+/* What `put_together` says; `room` for (N, pieces, C) moments. A piece is read twice, then
+   from the cache: deviations are from its own mean, so that a large one does not drown them. */
 void moments(const real *x, long N, long pixels, long C, double eps, long threads, moment *room,
              real *to) {
   layout a = lay_out(pixels, C);
@@ -61,9 +61,13 @@ void moments(const real *x, long N, long pixels, long C, double eps, long thread
     const real *from = x + job / a.pieces * pixels * C + begin;
     real origin[a.period], first[a.period], second[a.period];
     double sums[2 * C];
-    repeat(from, a, origin);
     memset(first, 0, sizeof first);
     memset(second, 0, sizeof second);
+    EACH (i, rest, count, a.period)
+      store(first + i, load(first + i) + load_up_to(from + line + i, rest));
+    fold(first, second, a, sums);
+    for (long i = 0; i < a.period; i++) origin[i] = (real)(sums[2 * (i % C)] / (double)(count / C));
+    memset(first, 0, sizeof first);
     EACH (i, rest, count, a.period) {
       vec d = load_up_to(from + line + i, rest) - load_up_to(origin + i, rest);
       store(first + i, load(first + i) + d);
@@ -71,7 +75,7 @@ void moments(const real *x, long N, long pixels, long C, double eps, long thread
     }
     fold(first, second, a, sums);
     for (long c = 0; c < C; c++)
-      room[job * C + c] = moment_of((double)(count / C), from[c], sums[2 * c], sums[2 * c + 1]);
+      room[job * C + c] = moment_of((double)(count / C), origin[c], sums[2 * c], sums[2 * c + 1]);
   }
   put_together(room, N, a.pieces, C, eps, to);
 }
@@ -109,7 +113,8 @@ void activate_gradient(const real *gradient, const real *y, const real *found, d
     memset(level, 0, sizeof level);
     memset(along, 0, sizeof along);
     EACH (i, rest, count, a.period) {
-      vec g = load_up_to(gradient + begin + line + i, rest), v = load_up_to(y + begin + line + i, rest);
+      const long at = begin + line + i;
+      vec g = load_up_to(gradient + at, rest), v = load_up_to(y + at, rest);
       /* on both sides of 0 this is the gradient of the normalised times the normalised */
       store(along + i, load(along + i) + g * v);
       store(level + i, load(level + i) + where_above(v, g, g * below));
@@ -118,7 +123,8 @@ void activate_gradient(const real *gradient, const real *y, const real *found, d
   }
   for (long n = 0; n < N; n++)
     for (long piece = 1; piece < a.pieces; piece++)
-      for (long c = 0; c < 2 * C; c++) room[n * a.pieces * C * 2 + c] += room[(n * a.pieces + piece) * C * 2 + c];
+      for (long c = 0; c < 2 * C; c++)
+        room[n * a.pieces * C * 2 + c] += room[(n * a.pieces + piece) * C * 2 + c];
 #pragma omp parallel for num_threads(threads)
   for (long job = 0; job < N * a.pieces; job++) {
     long n = job / a.pieces, count, begin = span(a, job % a.pieces, &count) + n * pixels * C;
@@ -133,7 +139,8 @@ void activate_gradient(const real *gradient, const real *y, const real *found, d
       const long at = begin + line + i;
       vec g = load_up_to(gradient + at, rest), v = load_up_to(y + at, rest);
       vec inner = where_above(v, g, g * below), normal = where_above(v, v, v * above);
-      store_up_to(to + at, (inner - load(level + i) - normal * load(along + i)) * load(scale + i), rest);
+      vec left = inner - load(level + i) - normal * load(along + i);
+      store_up_to(to + at, left * load(scale + i), rest);
     }
   }
 }

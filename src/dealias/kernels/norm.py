@@ -76,6 +76,8 @@ def _activate(x: Tensor, found: Tensor, slope: float) -> Tensor:
 
 
 def _activate_(x: Tensor, found: Tensor, slope: float) -> Tensor:
+    # else autograd would take what it kept of x for what it was
+    torch.autograd.graph.increment_version(x)
     return _activated(x, found, slope, x)
 
 

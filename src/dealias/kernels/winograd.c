@@ -1,6 +1,6 @@
 /* 3x3 convolutions with zero padding 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray
-   2016, from Cook and Toom): an output tile of 4x4 takes 36 products instead of 144. Polynomials are
-   evaluated at 0, +-P, +-Q and infinity, which were found to round least.
+   2016, from Cook and Toom): an output tile of 4x4 takes 36 products instead of 144. Polynomials
+   are evaluated at 0, +-P, +-Q and infinity, which were found to round least.
 
    Images are (N, H, W, C): channels last, each tile a column of channels. Tiles are counted along
    rows; T of them make a block, which stays in a core's cache from the first step to the last:
@@ -73,8 +73,8 @@ typedef struct {
   long height, width, channels, across; /* `across`: tiles in a row */
 } image;
 
-/* One tile of side 6 by `evaluate_image`, or of side 4, a gradient's, by `evaluate_gradient`; `down`
-   and `right` are the strides of its pixels. */
+/* One tile of side 6 by `evaluate_image`, or of side 4, a gradient's, by `evaluate_gradient`;
+   `down` and `right` are the strides of its pixels. */
 INLINE void take_tile(const real *from, long down, long right, long channels, long side, long step,
                       real *to) {
   for (long c = 0; c < channels; c += LANES) {
@@ -121,54 +121,66 @@ INLINE void take(const real *from, image x, long side, long begin, long end, lon
   }
 }
 
+/* `seen` numbers with `mean` and squared deviations `squares`, and `count` in v with another mean:
+   both together (Chan, Golub and LeVeque 1979). */
+INLINE void add_moments(const vec v[4][4], long rows, long columns, double seen, vec *mean,
+                        vec *squares) {
+  double count = (double)(rows * columns);
+  vec sum = {}, own = {};
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < columns; j++) sum += v[i][j];
+  sum *= (real)(1 / count);
+  for (long i = 0; i < rows; i++)
+    for (long j = 0; j < columns; j++) own += (v[i][j] - sum) * (v[i][j] - sum);
+  vec apart = sum - *mean;
+  *squares += own + apart * apart * (real)(seen * count / (seen + count));
+  *mean += apart * (real)(count / (seen + count));
+}
+
 /* Tiles of 4x4 from what the products gave, plus the bias if there is one; and, if there is a place
-   for them, the moments of what these tiles have, by deviations from their first pixel. */
-static void give(const real *from, long T, const real *bias, image y, long begin, long end, real *to,
-                 moment *found) {
+   for them, the moments of what these tiles have. */
+static void give(const real *from, long T, const real *bias, image y, long begin, long end,
+                 real *to, moment *found) {
   long C = y.channels, width = whole(C), step = T * width;
-  real origin[width], sums[width], squares[width];
+  real means[width], squares[width];
   double seen = 0;
+  memset(means, 0, sizeof means);
+  memset(squares, 0, sizeof squares);
   for (long t = begin; t < end; t++, from += width) {
     long top = t / y.across * 4, left = t % y.across * 4;
     long rows = least(4, y.height - top), columns = least(4, y.width - left);
-    seen += (double)(rows * columns);
     for (long c = 0; c < C; c += LANES) {
       long count = C - c;
-      vec half[4][6], b = bias ? load_up_to(bias + c, count) : (vec){}, sum = {}, square = {};
+      vec half[4][6], e[4][4], b = bias ? load_up_to(bias + c, count) : (vec){};
       for (long j = 0; j < 6; j++) {
-        vec m[6], e[4];
+        vec m[6], f[4];
         UNROLLED (long i = 0; i < 6; i++) m[i] = load(from + (i * 6 + j) * step + c);
-        interpolate(m, e);
-        UNROLLED (long i = 0; i < 4; i++) half[i][j] = e[i];
+        interpolate(m, f);
+        UNROLLED (long i = 0; i < 4; i++) half[i][j] = f[i];
       }
       for (long i = 0; i < rows; i++) {
-        vec e[4];
-        interpolate(half[i], e);
+        interpolate(half[i], e[i]);
         real *pixel = to + ((top + i) * y.width + left) * C + c;
-        UNROLLED (long j = 0; j < 4; j++) e[j] += b;
-        if (found && i == 0 && t == begin) store(origin + c, e[0]);
+        UNROLLED (long j = 0; j < 4; j++) e[i][j] += b;
         if (columns == 4 && count >= LANES)
-          UNROLLED (long j = 0; j < 4; j++) store(pixel + j * C, e[j]);
+          UNROLLED (long j = 0; j < 4; j++) store(pixel + j * C, e[i][j]);
         else
-          for (long j = 0; j < columns; j++) store_up_to(pixel + j * C, e[j], count);
-        if (found)
-          for (long j = 0; j < columns; j++) {
-            vec d = e[j] - load(origin + c);
-            sum += d;
-            square += d * d;
-          }
+          for (long j = 0; j < columns; j++) store_up_to(pixel + j * C, e[i][j], count);
       }
       if (found) {
-        store(sums + c, t == begin ? sum : sum + load(sums + c));
-        store(squares + c, t == begin ? square : square + load(squares + c));
+        vec mean = load(means + c), square = load(squares + c);
+        add_moments((const vec(*)[4])e, rows, columns, seen, &mean, &square);
+        store(means + c, mean);
+        store(squares + c, square);
       }
     }
+    seen += (double)(rows * columns);
   }
-  for (long c = 0; found && c < C; c++) found[c] = moment_of(seen, origin[c], sums[c], squares[c]);
+  for (long c = 0; found && c < C; c++) found[c] = (moment){seen, means[c], squares[c]};
 }
 
-/* c[m][v] (+)= sum over k of a[m * rows + k * along] * b[k * ld + v], ROWS x VECTORS of them held in
-   registers. */
+/* c[m][v] (+)= sum over k of a[m * rows + k * along] * b[k * ld + v], ROWS x VECTORS of them held
+   in registers. */
 #define PRODUCT(ROWS, VECTORS)                                                                     \
   static void product_##VECTORS##_##ROWS(long K, const real *a, long rows, long along,             \
                                          const real *b, real *c, long ld, int add) {               \
@@ -210,7 +222,7 @@ static long wide(long left) {
   return WIDEST == 5 && left % 4 == 0 && left % 3 ? 4 : 3;
 }
 
-/* (M, K) times (K, width) to (M, width), or added to it; `rows` and `along` are the strides of a. */
+/* (M, K) times (K, width) to (M, width), or added; `rows` and `along` are the strides of a. */
 static void multiply(long M, long K, long width, const real *a, long rows, long along,
                      const real *b, real *c, int add) {
   for (long v = 0, step; v < width; v += step * LANES) {
@@ -224,7 +236,8 @@ static void multiply(long M, long K, long width, const real *a, long rows, long 
 }
 
 /* Weights with strides (O, C, 3, 3) to (36, C, whole(O)). */
-void spread_weights(const real *weight, const long *strides, long C, long O, long threads, real *to) {
+void spread_weights(const real *weight, const long *strides, long C, long O, long threads,
+                    real *to) {
   long width = whole(O);
 #pragma omp parallel for num_threads(threads)
   for (long c = 0; c < C; c++)
@@ -278,7 +291,7 @@ void gather(const real *from, long parts, long C, long O, long threads, real *we
 }
 
 /* x (N, H, W, C) to y (N, H, W, O); `spread` as above; `room` for (threads, 36, T, whole(C) +
-   whole(O)). If there are `parts`, for (N, blocks, O) moments, also what `put_together` says of y. */
+   whole(O)). If there are `parts`, for (N, blocks, O) moments, also what `put_together` says. */
 void convolve(const real *x, const real *spread, const real *bias, real *y, const long *shape,
               long O, long T, long threads, real *room, double eps, moment *parts, real *found) {
   long N = shape[0], H = shape[1], W = shape[2], C = shape[3], across = (W + 3) / 4;

@@ -95,7 +95,7 @@ def _kernels_suit(
     """Whether our kernels have this function, or with its gradient."""
     if weight is not None or added is not None or activation == SILU:
         return False
-    return float(activation) <= 1 and (activation != RELU or not graded)
+    return 0 <= float(activation) <= 1 and (activation != RELU or not graded)
 
 
 After = tuple[Tensor | None, Tensor | None, Tensor | None]

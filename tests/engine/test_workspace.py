@@ -77,9 +77,17 @@ def test_another_number_of_threads_is_measured_anew() -> None:
         torch.set_num_threads(before)
 
 
+def test_other_kernels_are_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = operations()
+    Workspace(CPU).measure(some)
+    assert Workspace(CPU).missing(some) == []
+    monkeypatch.setattr(module, "version", lambda: "float-64-0123456789abcdef")
+    assert len(Workspace(CPU).missing(some)) == len(some)
+
+
 def test_the_file_says_device_and_torch_and_is_whole() -> None:
     Workspace(CPU).measure(operations())
-    path = measured_file("operations", CPU)
+    path = measured_file("operations-torch", CPU)
     assert path.parent == cache_folder()
     assert torch.__version__ in path.name
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -89,7 +97,7 @@ def test_the_file_says_device_and_torch_and_is_whole() -> None:
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1, "b": [1]}'])
 def test_a_damaged_file_is_measured_anew(text: str) -> None:
     some = operations()
-    path = measured_file("operations", CPU)
+    path = measured_file("operations-torch", CPU)
     path.parent.mkdir(parents=True)
     path.write_text(text)
     space = Workspace(CPU)

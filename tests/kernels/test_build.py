@@ -60,6 +60,39 @@ def test_a_compiler_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(cache_folder().rglob("*.so")) == []
 
 
+def test_what_cannot_be_loaded_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = 'for word; do [ "$last" = -o ] && echo no library > "$word"; last=$word; done'
+    monkeypatch.setenv("CC", compiler(tmp_path, lines))
+    build.use_kernels()
+    assert build.trouble().startswith("they cannot be loaded: ")
+    assert str(cache_folder() / "kernels" / "float-") in build.trouble()
+    assert list(cache_folder().rglob("*.so")) == []
+    assert build.version() == "torch"
+    assert convolved()
+
+
+def test_a_file_that_is_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "some-cc"
+    path.write_bytes(b"\x7fELF")
+    path.chmod(0o755)
+    monkeypatch.setenv("CC", str(path))
+    assert build.trouble().startswith("they cannot be compiled: ")
+    assert str(path) in build.trouble()
+
+
+def test_a_compiler_may_be_called_by_several_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ccache = compiler(tmp_path, 'echo called >> log; exec "$@"')
+    monkeypatch.setenv("CC", f"{ccache} cc")
+    monkeypatch.chdir(tmp_path)
+    build.use_kernels()
+    assert build.library(torch.float32) is not None, build.trouble()
+    assert (tmp_path / "log").read_text() == "called\n" * 2  # for its version, and to compile
+
+
 def test_a_cache_folder_that_is_none(own_folder: Path) -> None:
     own_folder.write_text("")
     build.use_kernels()
@@ -99,7 +132,7 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     (made,) = cache_folder().rglob(f"float-{build.simd()}-*.so")
     calls: list[Path] = []
 
-    def compile_nothing(compiler: str, about: list[str], target: Path) -> None:
+    def compile_nothing(compiler: list[str], about: list[str], target: Path) -> None:
         calls.append(target)
         target.write_bytes(b"")
 
@@ -109,7 +142,7 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == []
     # another processor that shares the folder has a file of its own
     monkeypatch.setattr(build, "_flags_of_cpu", lambda: "flags\t: others")
-    assert build._compiled("cc", "float", build.simd()) != made
+    assert build._compiled(["cc"], "float", build.simd()) != made
     assert len(calls) == 1
 
 

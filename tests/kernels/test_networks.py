@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from contracts import test_networks as contracts
 from dealias.config.compose import load_recipe
+from dealias.engine import workspace
 from dealias.engine.policies import MemoryPolicy
-from dealias.kernels import build
+from dealias.engine.workspace import Workspace
+from dealias.kernels import build, convolution, norm
 from dealias.models.layers.activated import prelu_convolution
 from dealias.models.layers.convolution import Conv2d
 from dealias.models.layers.unet import ConvBlock
+from dealias.models.network import Network, NetworkEntry
 from dealias.models.varnet import VarNet, VarNetSettings
 from dealias.physics.sampling.snu import snu_mask
 from dealias.runs.footprint import Footprint
 from dealias.runs.size import Size
-from dealias.scan.measurement import measure
+from dealias.scan.measurement import Measurement, measure
+from runs import test_footprint as footprints
 
 SETTINGS = VarNetSettings(cascades=2, channels=8, pools=1, sens_channels=8, sens_pools=1)
 POLICIES = {
@@ -28,27 +34,33 @@ POLICIES = {
     "recompute": MemoryPolicy(cascades="recompute", coils=1),
     "nested": MemoryPolicy(cascades="recompute", blocks="recompute", coils=2),
 }
+POLICY = pytest.mark.parametrize("name", POLICIES)
 pytestmark = pytest.mark.usefixtures("kernels")
 
 
-def learned(network: VarNet) -> list[Tensor]:
-    """An image and the gradients of all parameters."""
+def random_measurement(network: Network) -> Measurement:
     rng = torch.Generator().manual_seed(1)
     kspace = torch.randn(1, 1, 3, 128, 120, dtype=torch.complex128, generator=rng) + 1
-    m = measure(kspace, [snu_mask(120, 4)], (128, 120), network.needs)
+    return measure(kspace, [snu_mask(120, 4)], (128, 120), network.needs)
+
+
+def learned(network: Network, m: Measurement) -> list[Tensor]:
+    """An image and the gradients of all parameters that have one."""
     image = network(m).image_BHW
-    parameters = list(network.parameters())
-    return [image.detach(), *torch.autograd.grad(image.square().mean(), parameters)]
+    parameters = [one for one in network.parameters() if one.requires_grad]
+    gradients = torch.autograd.grad(image.square().mean(), parameters, allow_unused=True)
+    return [image.detach(), *(one for one in gradients if one is not None)]
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@POLICY
 def test_images_and_gradients_are_torchs(ran: Any, off: Callable[..., Any], name: str) -> None:
     torch.manual_seed(0)
     network = VarNet(SETTINGS).double()
-    wanted = off(lambda: learned(network))
+    m = random_measurement(network)
+    wanted = off(lambda: learned(network, m))
     POLICIES[name].apply(network)
     with ran() as seen:
-        found = learned(network)
+        found = learned(network, m)
     for one, other in zip(found, wanted, strict=True):
         # a step whose change nobody sees has no gradient
         assert float((one - other).norm()) <= 1e-9 * float(other.norm())
@@ -57,6 +69,43 @@ def test_images_and_gradients_are_torchs(ran: Any, off: Callable[..., Any], name
     assert seen.count["dealias::conv3x3_moments"] >= 3 * 2 * cascades
     if name == "keep convolutions":
         assert seen.count["dealias::conv3x3_moments"] == 3 * 3
+
+
+@contracts.every_network
+def test_every_network_computes_the_same(
+    ran: Any, off: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, entry: NetworkEntry
+) -> None:
+    for name in ("NARROW", "WIDE", "TILES", "WORTH"):
+        monkeypatch.setattr(convolution, name, 1)
+    monkeypatch.setattr(norm, "WORTH", 1)
+    network = contracts.build(entry).double()
+    y = contracts.kspace(2, hw=(29, 35), dtype=torch.complex128)
+    m = contracts.measured(network, y, snu_mask(35, 4))
+    with ran() as seen:
+        found = learned(network, m)
+    assert any(one.startswith("dealias::") for one in seen.count)
+    image, *gradients = off(lambda: learned(network, m))
+    largest = max(float(one.norm()) for one in gradients)
+    assert float((found[0] - image).norm()) < 1e-9 * float(image.norm())
+    for one, other in zip(found[1:], gradients, strict=True):
+        # where nothing but rounding is left of a gradient, that is of the largest
+        assert float((one - other).norm()) < 1e-9 * max(float(other.norm()), 1e-3 * largest)
+
+
+@POLICY
+def test_a_plan_is_within_5_percent_of_the_allocator(
+    name: str, allocator_peak: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(workspace, "usual", lambda call, device, moved: 1.0)  # no times are asked
+    recipe, size = footprints.recipe(SETTINGS), Size(4, (128, 120), (112, 112), 8)
+    footprint = Footprint(recipe, size, "cpu", Workspace(torch.device("cpu")), None)
+    count = footprint.training_count(POLICIES[name])
+    assert any("dealias.conv3x3" in use.operation.key for use in count.uses)
+    footprint.measure([count], lambda total: lambda done: None)
+    planned = footprint.need(POLICIES[name], count).training.peak
+    found = footprints.Truth(recipe, size, allocator_peak).training(POLICIES[name])
+    assert planned == pytest.approx(found, rel=0.05)
 
 
 def test_kept_convolutions_that_were_overwritten_are_refused(ran: Any) -> None:

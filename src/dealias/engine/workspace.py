@@ -18,6 +18,7 @@ from dealias.engine.measured import measured_file, read_measured, write_measured
 from dealias.engine.operation import Operation
 from dealias.engine.timing import usual
 from dealias.errors import no_memory
+from dealias.kernels.build import version
 
 TOGETHER = 40
 """Operations measured before the file is written and progress told."""
@@ -47,7 +48,8 @@ class Workspace:
         self, device: torch.device, warn: Callable[[str], None] = lambda text: None
     ) -> None:
         self.device, self._warn = device, warn
-        self._path = measured_file("operations", device)
+        kind = f"operations-{version()}" if device.type == "cpu" else "operations"
+        self._path = measured_file(kind, device)
         self._costs = {
             key: Cost(int(value[0]), float(value[1]))
             for key, value in read_measured(self._path).items()

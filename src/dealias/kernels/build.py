@@ -92,28 +92,39 @@ def simd() -> int:
     return 32 if {"avx2", "fma"} <= known else 0
 
 
+def version() -> str:
+    """Which kernels compute on the CPU of this process: others take other times."""
+    found = library(torch.float32) if "cpu" in _asked else None
+    return "torch" if found is None else Path(found._name).stem
+
+
 @cache
 def _found(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str]:
     width, compiler = simd(), _compiler()
     if not width:
         return None, "they need Linux on a processor with AVX2"
-    if compiler is None:
+    if not compiler:
         return None, "no C compiler found (cc, gcc or clang)"
     try:
         path = _compiled(compiler, _REAL[dtype], width)
-        return ctypes.CDLL(str(path)), ""
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if "error" in line]
-        return None, f"{compiler} failed: {lines[0] if lines else error.stderr.strip()[-200:]}"
+        why = lines[0] if lines else error.stderr.strip()[-200:]
+        return None, f"{' '.join(compiler)} failed: {why}"
     except (OSError, DiskError) as error:
-        return None, f"{cache_folder()} cannot be used: {error}"
+        return None, f"they cannot be compiled: {error}"
+    try:
+        return ctypes.CDLL(str(path)), ""
+    except OSError as error:
+        path.unlink(missing_ok=True)  # else nobody would compile it again
+        return None, f"they cannot be loaded: {error}"
 
 
-def _compiled(compiler: str, real: str, width: int) -> Path:
+def _compiled(compiler: list[str], real: str, width: int) -> Path:
     texts = [(SOURCES / name).read_text() for name in sorted(_files())]
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    about = _run([*compiler, "--version"])
     # a folder that several machines share keeps a file for each kind of processor
-    said = "".join([*texts, *FLAGS, version.stdout, _flags_of_cpu()])
+    said = "".join([*texts, *FLAGS, about, _flags_of_cpu()])
     digest = hashlib.sha256(said.encode()).hexdigest()[:16]
     path = cache_folder() / "kernels" / f"{real}-{width}-{digest}.so"
     if not path.is_file():
@@ -122,19 +133,24 @@ def _compiled(compiler: str, real: str, width: int) -> Path:
     return path
 
 
-def _compile(compiler: str, about: list[str], target: Path) -> None:
+def _compile(compiler: list[str], about: list[str], target: Path) -> None:
     sources = [str(SOURCES / name) for name in _files() if name.endswith(".c")]
-    command = [compiler, *FLAGS, *about, *sources, "-o", str(target), "-lm"]
-    subprocess.run([*command, "-fopenmp"], capture_output=True, text=True, check=True)
+    _run([*compiler, *FLAGS, *about, *sources, "-o", str(target), "-lm", "-fopenmp"])
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _files() -> list[str]:
     return [one.name for one in SOURCES.iterdir() if one.suffix in (".c", ".h")]
 
 
-def _compiler() -> str | None:
+def _compiler() -> list[str]:
+    """The words that call it, of which a user's CC may have several; none where there is none."""
     names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
-    return next((found for name in names if name and (found := shutil.which(name))), None)
+    commands = [words for name in names if (words := name.split()) and shutil.which(words[0])]
+    return commands[0] if commands else []
 
 
 def _flags_of_cpu() -> str:

@@ -64,4 +64,4 @@ def stated_footprint(
     recipe: Recipe, size: Size, device: str, warn: Any, frozen: tuple[str, ...] = ()
 ) -> Footprint:
     """As `footprint_of`, of a device of stated speed: nothing is measured, times never change."""
-    return Footprint(recipe, size, device, None, Ceilings(1e9, 1e9, 1e-6), frozen)
+    return Footprint(recipe, size, device, None, Ceilings(1e9, 1e9, 1e-6, 1e-6), frozen)

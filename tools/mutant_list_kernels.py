@@ -34,6 +34,13 @@ KERNEL_MUTANTS = [
         "tests/kernels/test_convolution.py",
     ),
     Mutant(
+        "threads-compute-in-one-place",
+        "src/dealias/kernels/winograd.c",
+        "room + thread() * POINTS * T",
+        "room + 0 * POINTS * T",
+        "tests/kernels/test_convolution.py",
+    ),
+    Mutant(
         "deviations-from-zero",
         "src/dealias/kernels/winograd.c",
         "own += (v[i][j] - sum) * (v[i][j] - sum);",
@@ -81,6 +88,20 @@ KERNEL_MUTANTS = [
         "    torch.ops.dealias.conv3x3_moments.default,\n",
         "",
         "tests/kernels/test_networks.py",
+    ),
+    Mutant(
+        "times-measured-with-other-kernels",
+        "src/dealias/engine/workspace.py",
+        'f"operations-{version()}"',
+        '"operations-torch"',
+        "tests/engine/test_workspace.py",
+    ),
+    Mutant(
+        "calls-as-quick-among-much-data",
+        "src/dealias/engine/ceilings.py",
+        "return self.call if moved < OWN_CACHE else self.cold_call",
+        "return self.call",
+        "tests/engine/test_ceilings.py",
     ),
     Mutant(
         "plans-for-a-gpu-with-kernels-of-a-cpu",

@@ -45,7 +45,7 @@ def test_counted_again_it_is_the_same(name: str) -> None:
 
 
 def test_a_recipe_says_what_it_needs() -> None:
-    here = "cpu", Ceilings(2e11, 1e10, 1e-5)
+    here = "cpu", Ceilings(2e11, 1e10, 1e-5, 1e-5)
     first, base, seventh, last = needs("sungsimdang_promptmr", [], here)
     assert "16x640x368 and 20x768x396" in first
     known = recipe_needs()["sungsimdang_promptmr"]
@@ -90,7 +90,7 @@ def test_an_epoch_has_the_batches_of_the_recipe(name: str, batches: int) -> None
 
 def test_an_epoch_is_never_told_longer_than_the_plan_tells_it_at_the_same_speeds() -> None:
     """The plan has each operation at the slower of both speeds; this no bytes of convolutions."""
-    speeds = Ceilings(2e11, 1e10, 1e-5)
+    speeds = Ceilings(2e11, 1e10, 1e-5, 1e-5)
     (one,) = recipe_needs()["demo"]
     (training,) = stages_at(load_recipe("demo"), *SHAPES[0])[""]
     counted = Footprint(training.recipe, training.size, "cuda", None, speeds)

@@ -64,6 +64,7 @@ def _lines(machine: Machine, ceilings: dict[str, Ceilings], cache: Path) -> list
     rows += [("compile", machine.compile), ("cpu kernels", machine.kernels)]
     for name, one in ceilings.items():
         speeds = f"{one.flops / 1e9:,.0f} GFLOP/s (sgemm), {one.bytes / 1e9:,.0f} GB/s (copy)"
-        rows.append((f"{name} at most", f"{speeds}, {one.call * 1e6:.1f} us an operation"))
+        calls = f"{one.call * 1e6:.1f} to {one.cold_call * 1e6:.0f} us an operation"
+        rows.append((f"{name} at most", f"{speeds}, {calls}"))
     rows += [("cache", str(cache)), ("disk", f"{said_bytes(machine.disk)} free here")]
     return [f"{name:13} {printable(text)}" for name, text in rows]

@@ -86,8 +86,10 @@ def _seconds(count: Count, costs: list[Cost | None], ceilings: Ceilings | None) 
     if None in costs and ceilings is None:
         return None
     work = sum(_of(use, one, ceilings) for use, one in zip(count.uses, costs, strict=True))
-    calls = (count.calls + count.views) * (ceilings.call if ceilings is not None else 0)
-    return work + calls
+    if ceilings is None:
+        return work
+    beside = sum(use.times * ceilings.beside(use.operation.bytes) for use in count.uses)
+    return work + beside * (1 + count.views / max(1, count.calls))  # views lie among the others
 
 
 def _of(use: Use, cost: Cost | None, ceilings: Ceilings | None) -> float:

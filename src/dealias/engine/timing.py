@@ -52,10 +52,13 @@ def usual(call: Callable[[], object], device: torch.device, moved: int) -> float
         moved: Bytes that it takes and gives.
     """
     warm = fastest(call, device)
-    if moved < OWN_CACHE:
-        return warm
+    return warm if moved < OWN_CACHE else (warm + cold(call, device)) / 2
+
+
+def cold(call: Callable[[], object], device: torch.device, most: int = 3) -> float:
+    """Seconds of the fastest of some runs, each when everything else was in the caches."""
     others = torch.ones(CACHES // 4, device=device)
-    return (warm + fastest(call, device, most=3, before=lambda: others.add_(1))) / 2
+    return fastest(call, device, most=most, before=lambda: others.add_(1))
 
 
 def _once(call: Callable[[], object], device: torch.device) -> float:

@@ -13,7 +13,7 @@ from dealias.runs.footprint import Begin, Footprint, Need
 
 CHUNK = 4
 """Coils at a time that are tried, beside all at once and the recipe's own number."""
-NOMINAL = Ceilings(8.9e12, 3.2e11, 1e-5)
+NOMINAL = Ceilings(8.9e12, 3.2e11, 1e-5, 1e-5)
 """A GTX 1080 by its data sheet: ranks policies where nothing was measured, and tells no time."""
 
 

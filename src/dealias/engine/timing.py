@@ -17,7 +17,7 @@ def fastest(
     call: Callable[[], object], device: torch.device, enough: float = 0.05, most: int = 5,
     before: Callable[[], object] = lambda: None,
 ) -> float:  # fmt: skip
-    """Seconds of the fastest of some runs; the others were disturbed.
+    """Seconds of the fastest of some runs, two at least; the others were disturbed.
 
     Args:
         call: What to time; its result is dropped.
@@ -30,11 +30,11 @@ def fastest(
         Seconds. On a CPU that others use too, the time spent waiting for it does not count.
     """
     best, spent = float("inf"), 0.0
-    for _ in range(most):
+    for runs in range(1, most + 1):
         before()
         once = _once(call, device)
         best, spent = min(best, once), spent + once
-        if spent > enough:
+        if spent > enough and runs > 1:
             break
     return best
 

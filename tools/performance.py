@@ -217,7 +217,7 @@ SECTIONS = {
         "oneDNN takes 144 ([decision "
         "15](decisions/0015-convolutions-on-a-cpu-are-our-own.md)). Elsewhere, and in rows "
         "with channels first or torch.compile, both networks call torch's. Neighbours on the "
-        "host move every row here by a quarter from hour to hour; ratios move by a tenth.",
+        "host move every row here, by up to a half from hour to hour, and ratios by a sixth.",
         _times, draw.bars, True),
     "varnet-memory": Section(
         "Memory",

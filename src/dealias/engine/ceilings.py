@@ -95,4 +95,5 @@ def _calls(device: torch.device) -> tuple[float, float]:
     call = fastest(lambda: chain(_LINKS), device, 0.1, 20) / (4 * _LINKS)
     if device.type == "cuda":  # whose data do not go through the processor's caches
         return call, call
+    # in networks between the two, as `timing.usual` says of their work
     return call, (call + cold(lambda: chain(_FEW), device, 15) / (4 * _FEW)) / 2
